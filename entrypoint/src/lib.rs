@@ -1,0 +1,1 @@
+//! PID 1 of a task: fetch, unpack, run, pack, upload, report.

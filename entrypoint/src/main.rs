@@ -1,0 +1,3 @@
+//! The static binary inside an image.
+
+fn main() {}

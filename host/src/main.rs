@@ -1,0 +1,3 @@
+//! The program people type.
+
+fn main() {}

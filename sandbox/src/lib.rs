@@ -1,0 +1,1 @@
+//! A private `/workspace` and `/tmp`, from Linux namespaces alone.

@@ -1,0 +1,122 @@
+//! The documents that host and entrypoint exchange, version 1.
+//!
+//! | document | object | written by | read by |
+//! |---|---|---|---|
+//! | [`RunRecord`] | `runs/<run>/run.json` | host, once | hosts that come back |
+//! | [`Start`] | `runs/<run>/starts/<s>.json` | host, before each `:run` call | entrypoint |
+//! | [`Spec`] | inside its start, or `runs/<run>/specs/<k>.json` | host | entrypoint |
+//! | [`Claim`] | `runs/<run>/claims/<task>.<attempt>` | entrypoint, first | host |
+//! | [`Report`] | `runs/<run>/reports/<task>.<attempt>.<key>.json` | entrypoint, once, last | host |
+//!
+//! All are JSON. Every document begins with its `version`; a reader refuses one it does not know,
+//! and says which program to update ([`ContractError::Version`]). Within a version, fields may be
+//! added but never change their meaning.
+
+mod byte_string;
+mod report;
+mod spec;
+mod start;
+
+pub use byte_string::ByteString;
+pub use report::{
+    Archive, Captured, Claim, Outcome, Outputs, Phases, Problem, Reason, Report, Skipped,
+};
+pub use spec::{Command, Input, InputKind, Pack, Spec, check_input_name};
+pub use start::{RunRecord, SpecSource, Start, TaskRange};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The version of the contract this build speaks.
+pub const VERSION: u32 = 1;
+
+/// The environment variable that names the start: the only thing passed through Cloud Run.
+pub const SORTIE_RUN: &str = "SORTIE_RUN";
+
+/// Bytes that one argument or one `NAME=value` may have, its final NUL included (Linux's MAX_ARG_STRLEN).
+pub const ARGUMENT_LIMIT: usize = 128 * 1024;
+
+/// Both streams and the outputs' archive ride inside the report if they fit in so many bytes together.
+pub const INLINE_LIMIT: usize = 256 * 1024;
+
+/// A spec whose JSON is larger stands in an object of its own.
+pub const INLINE_SPEC_LIMIT: usize = 256 * 1024;
+
+/// A document of the contract that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ContractError {
+    /// Written by a program that speaks another version.
+    #[error("the {document} speaks version {found} of the run contract, this program version {VERSION}: update the older of host and image")]
+    Version {
+        /// Which document.
+        document: &'static str,
+        /// The version it names.
+        found: u32,
+    },
+    /// Not JSON, or not of this shape.
+    #[error("cannot read the {document}")]
+    Malformed {
+        /// Which document.
+        document: &'static str,
+        /// What serde says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value that no kernel would take.
+    #[error("{what}")]
+    Invalid {
+        /// What, and why.
+        what: String,
+    },
+}
+
+/// A document with a name for messages.
+pub trait Document: DeserializeOwned {
+    /// What a message calls it.
+    const NAME: &'static str;
+
+    /// Reads it from JSON.
+    ///
+    /// The version is looked at first, so that a newer document is refused by its version and not
+    /// by a field it has gained.
+    fn from_json(json: &[u8]) -> Result<Self, ContractError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let malformed = |source| ContractError::Malformed {
+            document: Self::NAME,
+            source,
+        };
+        let found = serde_json::from_slice::<Versioned>(json)
+            .map_err(malformed)?
+            .version;
+        if found != VERSION {
+            return Err(ContractError::Version {
+                document: Self::NAME,
+                found,
+            });
+        }
+        serde_json::from_slice(json).map_err(malformed)
+    }
+}
+
+impl Document for RunRecord {
+    const NAME: &'static str = "run record";
+}
+
+impl Document for Start {
+    const NAME: &'static str = "start";
+}
+
+impl Document for Spec {
+    const NAME: &'static str = "spec";
+}
+
+impl Document for Claim {
+    const NAME: &'static str = "claim";
+}
+
+impl Document for Report {
+    const NAME: &'static str = "report";
+}
