@@ -355,7 +355,10 @@ mod tests {
     fn names_of_an_attempt_read_back() {
         let objects = objects();
         assert_eq!(objects.claim(), format!("runs/{RUN}/claims/7.0.2"));
-        assert_eq!(objects.report(), format!("runs/{RUN}/reports/7.0.2.{KEY}.json"));
+        assert_eq!(
+            objects.report(),
+            format!("runs/{RUN}/reports/7.0.2.{KEY}.json")
+        );
         let back = AttemptObjects::from_report(objects.run, &objects.report()).unwrap();
         assert_eq!(back, objects);
         let log = objects.log(3, Stream::Stderr);

@@ -103,7 +103,10 @@ mod tests {
     #[test]
     fn text_stays_readable_and_bytes_survive() {
         let text = ByteString::from("naïve\n\"quoted\"");
-        assert_eq!(serde_json::to_string(&text).unwrap(), r#""naïve\n\"quoted\"""#);
+        assert_eq!(
+            serde_json::to_string(&text).unwrap(),
+            r#""naïve\n\"quoted\"""#
+        );
         let bytes = ByteString(vec![0xff, 0, 0x80]);
         assert_eq!(serde_json::to_string(&bytes).unwrap(), r#"{"b64":"/wCA"}"#);
         for original in [text, bytes] {

@@ -46,7 +46,9 @@ pub const INLINE_SPEC_LIMIT: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// Written by a program that speaks another version.
-    #[error("the {document} speaks version {found} of the run contract, this program version {VERSION}: update the older of host and image")]
+    #[error(
+        "the {document} speaks version {found} of the run contract, this program version {VERSION}: update the older of host and image"
+    )]
     Version {
         /// Which document.
         document: &'static str,

@@ -74,7 +74,10 @@ impl Spec {
         for input in &self.inputs {
             check_input_name(&input.name.0)?;
             if !names.insert(&input.name.0) {
-                return Err(invalid(format!("two inputs are named `{}`", input.name.lossy())));
+                return Err(invalid(format!(
+                    "two inputs are named `{}`",
+                    input.name.lossy()
+                )));
             }
         }
         Ok(())
@@ -154,10 +157,15 @@ pub fn check_input_name(name: &[u8]) -> Result<(), ContractError> {
 
 fn check_env(name: &str, value: &[u8]) -> Result<(), ContractError> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(invalid(format!("`{name}` cannot name an environment variable")));
+        return Err(invalid(format!(
+            "`{name}` cannot name an environment variable"
+        )));
     }
     if name.len() + value.len() + 2 > ARGUMENT_LIMIT {
-        return Err(too_long(&format!("environment variable `{name}`"), value.len()));
+        return Err(too_long(
+            &format!("environment variable `{name}`"),
+            value.len(),
+        ));
     }
     check_string(value, || format!("environment variable `{name}`"))
 }
@@ -195,7 +203,8 @@ mod tests {
     #[test]
     fn a_spec_reads_back() {
         let mut spec = argv(&["sh", "-c", "it's \"quoted\"\n"]);
-        spec.env.insert("RAW".to_owned(), ByteString(vec![0xfe, 0xff]));
+        spec.env
+            .insert("RAW".to_owned(), ByteString(vec![0xfe, 0xff]));
         spec.timeout_ms = Some(1500);
         let json = serde_json::to_vec(&spec).unwrap();
         assert_eq!(Spec::from_json(&json).unwrap(), spec);

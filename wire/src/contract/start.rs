@@ -45,10 +45,11 @@ pub struct Start {
 impl Start {
     /// The run's task and its spec for a `CLOUD_RUN_TASK_INDEX`.
     pub fn find(&self, index: u32) -> Option<(u32, &SpecSource)> {
-        let range = self
-            .tasks
-            .iter()
-            .find(|range| index.checked_sub(range.index).is_some_and(|i| i < range.count))?;
+        let range = self.tasks.iter().find(|range| {
+            index
+                .checked_sub(range.index)
+                .is_some_and(|i| i < range.count)
+        })?;
         let source = self.specs.get(usize::try_from(range.spec).ok()?)?;
         Some((range.task.checked_add(index - range.index)?, source))
     }
@@ -90,8 +91,18 @@ mod tests {
             run: RunId::new(),
             start: 1,
             tasks: vec![
-                TaskRange { index: 0, task: 5, count: 2, spec: 0 },
-                TaskRange { index: 2, task: 9, count: 1, spec: 1 },
+                TaskRange {
+                    index: 0,
+                    task: 5,
+                    count: 2,
+                    spec: 0,
+                },
+                TaskRange {
+                    index: 2,
+                    task: 9,
+                    count: 1,
+                    spec: 1,
+                },
             ],
             specs: vec![spec.clone(), SpecSource::Object(3)],
         };

@@ -1,11 +1,19 @@
 //! Where a token comes from, and where it may be sent.
 
+mod cache;
+mod metadata;
+mod scope;
+
+pub use cache::Tokens;
+pub use metadata::MetadataTokens;
+
+pub(crate) use scope::is_google;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use url::Url;
 
 /// A bearer token. Its text never shows in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +25,10 @@ pub struct Token {
 impl Token {
     /// A token that ends at a known time, or never.
     pub fn new(secret: impl Into<Arc<str>>, expires_at: Option<SystemTime>) -> Self {
-        Self { secret: secret.into(), expires_at }
+        Self {
+            secret: secret.into(),
+            expires_at,
+        }
     }
 
     /// For the `authorization` header, and nothing else.
@@ -27,7 +38,8 @@ impl Token {
 
     /// Whether it is still good for so long.
     pub fn lasts(&self, margin: Duration) -> bool {
-        self.expires_at.is_none_or(|end| SystemTime::now() + margin < end)
+        self.expires_at
+            .is_none_or(|end| SystemTime::now() + margin < end)
     }
 }
 
@@ -52,32 +64,22 @@ pub struct TokenError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl TokenError {
+    pub(crate) fn permanent(message: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            hint: None,
+            transient: false,
+            source: None,
+        }
+    }
+}
+
 /// Gets a token; no caching: [`Tokens`] does that.
 #[async_trait]
 pub trait TokenSource: Send + Sync + fmt::Debug {
     /// A fresh token.
     async fn fetch(&self) -> Result<Token, TokenError>;
-}
-
-/// Tokens and where they may go: kept until near their end, fetched once however many ask.
-#[derive(Debug, Clone)]
-pub struct Tokens {}
-
-impl Tokens {
-    /// For Google: sent to `https://*.googleapis.com` and nowhere else.
-    pub fn google(_source: Arc<dyn TokenSource>) -> Self {
-        todo!()
-    }
-
-    /// For one other origin (scheme, host and port): the emulator's own token.
-    pub fn origin(_origin: &Url, _source: Arc<dyn TokenSource>) -> Self {
-        todo!()
-    }
-
-    /// None at all: an emulator that asks for none.
-    pub fn anonymous() -> Self {
-        todo!()
-    }
 }
 
 /// A token known from the start.
@@ -88,23 +90,5 @@ pub struct StaticToken(pub Token);
 impl TokenSource for StaticToken {
     async fn fetch(&self) -> Result<Token, TokenError> {
         Ok(self.0.clone())
-    }
-}
-
-/// The metadata server's token of the default service account.
-#[derive(Debug)]
-pub struct MetadataTokens {}
-
-impl MetadataTokens {
-    /// `host` as in `GCE_METADATA_HOST` (`host:port`); `None` = `metadata.google.internal`.
-    pub fn new(_http: reqwest::Client, _host: Option<&str>) -> Self {
-        todo!()
-    }
-}
-
-#[async_trait]
-impl TokenSource for MetadataTokens {
-    async fn fetch(&self) -> Result<Token, TokenError> {
-        todo!()
     }
 }

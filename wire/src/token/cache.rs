@@ -1,0 +1,280 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::scope::{Scope, is_google};
+use super::{Token, TokenError, TokenSource};
+
+/// A token is replaced so long before its end.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Tokens and where they may go: kept until near their end, fetched once however many ask.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    scope: Scope,
+    cache: Option<Arc<Cache>>,
+}
+
+struct Cache {
+    source: Arc<dyn TokenSource>,
+    /// Fetches that have ended, well or not.
+    fetches: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    /// What the last fetch ended with, if it failed: for those who waited for it.
+    failed: Option<TokenError>,
+}
+
+struct Kept {
+    token: Token,
+    /// Absent = never.
+    renew_at: Option<SystemTime>,
+}
+
+impl Tokens {
+    /// For Google: sent to `https://*.googleapis.com` and nowhere else.
+    pub fn google(source: Arc<dyn TokenSource>) -> Self {
+        Self::new(Scope::Google, source)
+    }
+
+    /// For one other origin (scheme, host and port): the emulator's own token.
+    pub fn origin(origin: &Url, source: Arc<dyn TokenSource>) -> Self {
+        Self::new(Scope::Origin(origin.origin()), source)
+    }
+
+    /// None at all: an emulator that asks for none.
+    pub fn anonymous() -> Self {
+        Self {
+            scope: Scope::Nowhere,
+            cache: None,
+        }
+    }
+
+    fn new(scope: Scope, source: Arc<dyn TokenSource>) -> Self {
+        let cache = Cache {
+            source,
+            fetches: AtomicU64::new(0),
+            state: Mutex::default(),
+        };
+        Self {
+            scope,
+            cache: Some(Arc::new(cache)),
+        }
+    }
+
+    /// The token to send with a request to `url`; `None` if none may go there.
+    ///
+    /// The only way to a token, so that no caller can send one elsewhere by mistake.
+    pub async fn token_for(&self, url: &Url) -> Result<Option<Token>, TokenError> {
+        match &self.cache {
+            Some(cache) if self.scope.allows(url) => cache.token().await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Forgets a token that was refused.
+    pub(crate) async fn reject(&self, token: &Token) {
+        if let Some(cache) = &self.cache {
+            let mut state = cache.state.lock().await;
+            // Somebody may have replaced it already.
+            state.kept.take_if(|kept| kept.token == *token);
+        }
+    }
+
+    /// Whether `url` is Google's, and these tokens are for Google.
+    pub(crate) fn is_google(&self, url: &Url) -> bool {
+        matches!(self.scope, Scope::Google) && is_google(url)
+    }
+}
+
+impl Cache {
+    async fn token(&self) -> Result<Token, TokenError> {
+        let before = self.fetches.load(Ordering::Acquire);
+        let mut state = self.state.lock().await;
+        if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_fresh()) {
+            return Ok(kept.token.clone());
+        }
+        let waited = self.fetches.load(Ordering::Acquire) != before;
+        if let Some(error) = state.failed.as_ref().filter(|_| waited) {
+            return Err(copy(error));
+        }
+        let fetched = self.source.fetch().await;
+        self.fetches.fetch_add(1, Ordering::Release);
+        match fetched {
+            Ok(token) => {
+                *state = State {
+                    kept: Some(Kept::new(token.clone())),
+                    failed: None,
+                };
+                Ok(token)
+            }
+            Err(error) => {
+                state.failed = Some(copy(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// The metadata server may hand out a token that is near its end, and nothing fresher: such a one is used for
+    /// half of what it has left, rather than fetched again for each request.
+    fn new(token: Token) -> Self {
+        let now = SystemTime::now();
+        let renew_at = token.expires_at.map(|end| {
+            let left = end.duration_since(now).unwrap_or_default();
+            end - MARGIN.min(left / 2)
+        });
+        Self { token, renew_at }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.renew_at.is_none_or(|time| SystemTime::now() < time)
+    }
+}
+
+/// The same for somebody else; what lies under it becomes text.
+fn copy(error: &TokenError) -> TokenError {
+    TokenError {
+        message: error.message.clone(),
+        hint: error.hint.clone(),
+        transient: error.transient,
+        source: error
+            .source
+            .as_ref()
+            .map(|source| source.to_string().into()),
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+
+    /// Counts its fetches; each token lasts for so many seconds.
+    #[derive(Debug)]
+    struct Counting {
+        fetched: AtomicU64,
+        lasts: u64,
+        fails: bool,
+    }
+
+    #[async_trait]
+    impl TokenSource for Counting {
+        async fn fetch(&self) -> Result<Token, TokenError> {
+            tokio::task::yield_now().await;
+            let number = self.fetched.fetch_add(1, Ordering::Relaxed);
+            if self.fails {
+                return Err(TokenError::permanent("none today"));
+            }
+            let end = SystemTime::now() + Duration::from_secs(self.lasts);
+            Ok(Token::new(format!("token-{number}"), Some(end)))
+        }
+    }
+
+    fn tokens(lasts: u64, fails: bool) -> (Tokens, Arc<Counting>) {
+        let source = Arc::new(Counting {
+            fetched: AtomicU64::new(0),
+            lasts,
+            fails,
+        });
+        (Tokens::google(Arc::<Counting>::clone(&source)), source)
+    }
+
+    fn storage() -> Url {
+        "https://storage.googleapis.com/".parse().unwrap()
+    }
+
+    async fn ask_together(tokens: &Tokens, count: usize) -> Vec<Result<Option<Token>, TokenError>> {
+        let url = storage();
+        futures_util::future::join_all((0..count).map(|_| tokens.token_for(&url))).await
+    }
+
+    #[tokio::test]
+    async fn many_ask_and_one_fetches() {
+        let (tokens, source) = tokens(3600, false);
+        let got = ask_together(&tokens, 50).await;
+        assert!(got.iter().all(|got| got.as_ref().unwrap().is_some()));
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_failure_shares_it() {
+        let (tokens, source) = tokens(3600, true);
+        let got = ask_together(&tokens, 50).await;
+        assert!(got.iter().all(Result::is_err));
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 1);
+        assert!(tokens.token_for(&storage()).await.is_err());
+        assert_eq!(
+            source.fetched.load(Ordering::Relaxed),
+            2,
+            "a later caller asks again"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_near_its_end_is_used_and_not_fetched_in_a_loop() {
+        let (tokens, source) = tokens(30, false);
+        for _ in 0..10 {
+            assert!(tokens.token_for(&storage()).await.unwrap().is_some());
+        }
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_past_its_end_is_replaced() {
+        let (tokens, source) = tokens(0, false);
+        for _ in 0..3 {
+            tokens.token_for(&storage()).await.unwrap();
+        }
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn only_the_refused_token_is_forgotten() {
+        let (tokens, source) = tokens(3600, false);
+        let first = tokens.token_for(&storage()).await.unwrap().unwrap();
+        tokens.reject(&first).await;
+        let second = tokens.token_for(&storage()).await.unwrap().unwrap();
+        assert_ne!(first, second);
+        tokens.reject(&first).await;
+        assert_eq!(tokens.token_for(&storage()).await.unwrap().unwrap(), second);
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_fetched_for_a_stranger() {
+        let (tokens, source) = tokens(3600, false);
+        let stranger = "https://evil.test/".parse().unwrap();
+        assert_eq!(tokens.token_for(&stranger).await.unwrap(), None);
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_secret() {
+        let (tokens, _) = tokens(3600, false);
+        let token = tokens.token_for(&storage()).await.unwrap().unwrap();
+        assert_eq!(token.secret(), "token-0");
+        let shown = format!(
+            "{tokens:?} {token:?} {:?}",
+            crate::token::StaticToken(token.clone())
+        );
+        assert!(!shown.contains("token-0"), "{shown}");
+    }
+}

@@ -1,0 +1,146 @@
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use url::Url;
+
+use super::{Token, TokenError, TokenSource};
+use crate::api::{Backoff, RetryConfig};
+
+const HOST: &str = "metadata.google.internal";
+const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
+const FLAVOR: &str = "metadata-flavor";
+
+/// For one request, its connection included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A name that is unknown so often does not exist.
+const NAME_TRIES: u32 = 3;
+
+/// A network that is still coming up takes some time; then it is a failure.
+const RETRY: RetryConfig = RetryConfig {
+    retries: u32::MAX,
+    budget: Duration::from_secs(120),
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_secs(5),
+};
+
+/// The metadata server's token of the default service account.
+///
+/// Tries for up to two minutes by itself; only a name that does not resolve fails at once.
+#[derive(Debug)]
+pub struct MetadataTokens {
+    http: reqwest::Client,
+    host: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    expires_in: u64,
+}
+
+impl MetadataTokens {
+    /// `host` as in `GCE_METADATA_HOST` (`host:port`); `None` = `metadata.google.internal`.
+    pub fn new(http: reqwest::Client, host: Option<&str>) -> Self {
+        let host = host.unwrap_or(HOST).to_owned();
+        Self { http, host }
+    }
+
+    async fn ask(&self, url: &Url) -> Result<Token, TokenError> {
+        let asked_at = SystemTime::now();
+        let response = self
+            .http
+            .get(url.clone())
+            .header(FLAVOR, "Google")
+            .timeout(TIMEOUT)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        self.check(&response)?;
+        // No cause is kept: a parser's error may quote what it could not read.
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|_| self.permanent("answered with no token"))?;
+        let expires_at = asked_at.checked_add(Duration::from_secs(answer.expires_in));
+        Ok(Token::new(answer.access_token, expires_at))
+    }
+
+    fn check(&self, response: &reqwest::Response) -> Result<(), TokenError> {
+        let status = response.status();
+        if status.is_server_error() || status.as_u16() == 429 {
+            let mut error = self.permanent(&format!("answered {status}"));
+            error.transient = true;
+            return Err(error);
+        }
+        // What answers without it is no metadata server, whatever it says.
+        let genuine = response
+            .headers()
+            .get(FLAVOR)
+            .is_some_and(|value| value == "Google");
+        match (genuine, status.as_u16()) {
+            (true, 200) => Ok(()),
+            (true, 404) => Err(self.permanent("knows no default service account")),
+            (true, _) => Err(self.permanent(&format!("answered {status}"))),
+            (false, _) => {
+                Err(self.permanent("is no metadata server: its answer has no `Metadata-Flavor`"))
+            }
+        }
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> TokenError {
+        TokenError {
+            message: format!("cannot ask the metadata server `{}` for a token", self.host),
+            hint: None,
+            transient: true,
+            source: Some(source.without_url().into()),
+        }
+    }
+
+    fn permanent(&self, what: &str) -> TokenError {
+        TokenError::permanent(&format!("`{}` {what}", self.host))
+    }
+}
+
+#[async_trait]
+impl TokenSource for MetadataTokens {
+    async fn fetch(&self) -> Result<Token, TokenError> {
+        let url: Url = format!("http://{}{PATH}", self.host)
+            .parse()
+            .map_err(|_| self.permanent("is no `host:port` of a metadata server"))?;
+        let mut backoff = Backoff::new(RETRY);
+        let mut unknown = 0;
+        loop {
+            let mut error = match self.ask(&url).await {
+                Ok(token) => return Ok(token),
+                Err(error) if !error.transient => return Err(error),
+                Err(error) => error,
+            };
+            if is_unknown_name(&error) {
+                unknown += 1;
+            }
+            let pause = backoff.next(None).filter(|_| unknown < NAME_TRIES);
+            let Some(pause) = pause else {
+                // Two minutes, or a name that does not exist: the caller need not try as well.
+                error.transient = false;
+                error.hint = Some(
+                    "there is a metadata server on Google Cloud only; elsewhere name one in `GCE_METADATA_HOST`"
+                        .to_owned(),
+                );
+                return Err(error);
+            };
+            tracing::debug!(pause_ms = pause.as_millis(), "{error}, trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+fn is_unknown_name(error: &TokenError) -> bool {
+    let source = error.source.as_deref();
+    source
+        .and_then(|source| source.downcast_ref::<reqwest::Error>())
+        .is_some_and(reqwest::Error::is_dns)
+}
