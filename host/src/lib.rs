@@ -1,1 +1,28 @@
 //! Send local files to an ephemeral Cloud Run Jobs container, run a command there, bring the results home.
+//!
+//! [`CloudRunJob`] is the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
+
+pub mod cli;
+mod clock;
+mod cloud_run;
+mod credentials;
+mod error;
+mod event;
+pub mod exit_code;
+mod follow;
+mod job;
+mod local;
+mod record;
+mod request;
+mod results;
+pub mod run;
+mod session;
+mod settings;
+mod stage;
+mod submit;
+mod task_file;
+mod text;
+mod timeout;
+
+pub use error::Error;
+pub use job::{CloudRunJob, CloudRunJobConfig, CloudRunJobResult};

@@ -1,3 +1,5 @@
 //! The program people type.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sortie::cli::main()
+}

@@ -1,0 +1,74 @@
+//! For programs: one JSON object a line on standard output, the last being the result.
+//!
+//! Every line has `version` and `event`. Within version 1, fields may be added but never change their meaning.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+use wire::contract::ByteString;
+use wire::names::Stream;
+
+use crate::event::{Event, Reporter};
+
+/// For programs.
+#[derive(Debug, Default)]
+pub(super) struct Lines(());
+
+impl Reporter for Lines {
+    fn event(&mut self, event: &Event<'_>) {
+        let mut line = describe(event);
+        line["version"] = json!(1);
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+fn describe(event: &Event<'_>) -> Value {
+    match event {
+        Event::Settled { source, job } => {
+            json!({ "event": "settled", "source": source, "job": job })
+        }
+        Event::Warning(text) => json!({ "event": "warning", "text": text }),
+        Event::Staged {
+            name,
+            entries,
+            bytes,
+            packs,
+            sent,
+            sent_bytes,
+        } => json!({
+            "event": "staged", "input": name, "entries": entries, "bytes": bytes,
+            "packs": packs, "sent": sent, "sent_bytes": sent_bytes,
+        }),
+        Event::Started {
+            run,
+            execution,
+            tasks,
+        } => json!({
+            "event": "started", "run": run, "execution": execution, "tasks": tasks,
+        }),
+        Event::Output {
+            task,
+            stream,
+            bytes,
+        } => json!({
+            "event": "output", "task": task,
+            "stream": match stream { Stream::Stdout => "stdout", Stream::Stderr => "stderr" },
+            "data": ByteString(bytes.to_vec()),
+        }),
+        Event::Cancelling => json!({ "event": "cancelling" }),
+        Event::Landed(result) => {
+            let mut line = json!(result);
+            line["event"] = json!("landed");
+            line
+        }
+        Event::Finished {
+            run,
+            dir,
+            tasks,
+            code,
+        } => json!({
+            "event": "result", "run": run, "directory": dir, "exit_code": code, "tasks": tasks,
+        }),
+    }
+}

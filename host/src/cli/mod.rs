@@ -1,0 +1,93 @@
+//! The command line: what was typed becomes a plain request; past this module nothing knows of clap.
+
+mod arguments;
+mod human;
+mod json;
+mod run_command;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::{Error, chain};
+use crate::exit_code;
+use crate::local;
+use crate::settings::Environment;
+use arguments::{Arguments, Verb};
+
+/// Parses, calls, prints, exits.
+pub fn main() -> ExitCode {
+    // The three that are processes of their own come before clap, tokio and all else: they are
+    // typed by programs, and two of them must be single-threaded.
+    let typed: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    match typed.split_first() {
+        Some((verb, _)) if verb == "entrypoint" => return entrypoint::main(),
+        Some((verb, rest)) if verb == "container" => return local::container_main(rest),
+        Some((verb, rest)) if verb == "serve-data-dir" => return finish(serve_data_dir(rest)),
+        _ => {}
+    }
+    match Arguments::try_parse() {
+        Ok(arguments) => finish(dispatch(arguments.verb)),
+        Err(error) => usage(&error),
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<i32, Error> {
+    let env = Environment::of_process();
+    match verb {
+        Verb::Run(arguments) => run_command::run(*arguments, &env),
+        Verb::Wait(arguments) => run_command::wait(arguments, &env),
+        Verb::Emulator(arguments) => {
+            let serve = arguments.into_serve(&env)?;
+            runtime()?
+                .block_on(local::serve(serve))
+                .map(|()| exit_code::SUCCESS)
+        }
+    }
+}
+
+fn serve_data_dir(arguments: &[std::ffi::OsString]) -> Result<i32, Error> {
+    let [data_dir, idle] = arguments else {
+        return Err(Error::usage(
+            "`serve-data-dir` takes a directory and a duration",
+        ));
+    };
+    let idle = humantime::parse_duration(&idle.to_string_lossy())
+        .map_err(|error| Error::local("cannot read the duration", error))?;
+    runtime()?
+        .block_on(local::serve_data_dir(std::path::Path::new(data_dir), idle))
+        .map(|()| exit_code::SUCCESS)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Runtime::new().map_err(|error| Error::local("cannot start threads", error))
+}
+
+fn finish(result: Result<i32, Error>) -> ExitCode {
+    let code = result.unwrap_or_else(|error| {
+        complain(&error);
+        error.exit_code()
+    });
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where an error meets the user"
+)]
+fn complain(error: &Error) {
+    eprintln!("error: {}", chain(error));
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// clap's own words, with our exit code: 2 would read as the command's.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(125)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

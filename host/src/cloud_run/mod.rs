@@ -1,0 +1,7 @@
+//! The client of the Cloud Run Admin API v2: what a run needs of it.
+
+mod answer;
+mod client;
+
+pub use answer::{Condition, Execution, Job, Task};
+pub use client::{CloudRun, Overrides};

@@ -1,0 +1,181 @@
+//! Why sortie could not do what was asked.
+
+use std::path::PathBuf;
+
+use wire::api::{ApiError, ErrorKind};
+use wire::contract::ContractError;
+
+use crate::exit_code;
+
+/// Why sortie could not do what was asked. Each says one thing; its sources say the rest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What the user typed cannot be.
+    #[error("{what}")]
+    Usage {
+        /// A fragment.
+        what: String,
+        /// What to type instead.
+        hint: Option<String>,
+    },
+    /// A spec that no kernel would take.
+    #[error("the task cannot be sent")]
+    Spec(#[source] ContractError),
+    /// A settings or task file that cannot be used.
+    #[error("cannot use `{path}`")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An input that cannot be packed.
+    #[error("cannot pack the input `{name}`")]
+    Pack {
+        /// Which input.
+        name: String,
+        /// Why.
+        #[source]
+        source: archive::Error,
+    },
+    /// The bucket or Cloud Run said no.
+    #[error("{doing}")]
+    Api {
+        /// A fragment: what sortie was doing.
+        doing: String,
+        /// Why.
+        #[source]
+        source: ApiError,
+    },
+    /// Something local that must work did not.
+    #[error("{doing}")]
+    Local {
+        /// A fragment: `cannot write …`.
+        doing: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What to type next.
+        hint: Option<String>,
+    },
+    /// What came back is not what a sortie entrypoint writes.
+    #[error("cannot use what task {task} sent back")]
+    Result {
+        /// Its number.
+        task: u32,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The user asked to stop before there was anything to cancel.
+    #[error("interrupted before anything was started")]
+    Interrupted,
+    /// The user asked to leave while the run goes on.
+    #[error("left while run `{run}` goes on")]
+    Left {
+        /// The run.
+        run: wire::names::RunId,
+    },
+}
+
+impl Error {
+    /// What the user typed cannot be; no more to say.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::Usage {
+            what: what.into(),
+            hint: None,
+        }
+    }
+
+    /// Something local failed.
+    pub fn local(
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Local {
+            doing: doing.into(),
+            source: source.into(),
+            hint: None,
+        }
+    }
+
+    /// A call to Google, or to the emulator, failed.
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(ApiError) -> Self {
+        let doing = doing.into();
+        move |source| Self::Api { doing, source }
+    }
+
+    /// Adds what to type next, where there is nothing better yet.
+    #[must_use]
+    pub fn with_hint(mut self, text: impl Into<String>) -> Self {
+        if let Self::Usage { hint, .. } | Self::Local { hint, .. } = &mut self {
+            hint.get_or_insert_with(|| text.into());
+        }
+        self
+    }
+
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } | Self::Local { hint, .. } => hint.clone(),
+            Self::Api { source, .. } => source.hint.clone().or_else(|| api_hint(source)),
+            Self::Left { run } => Some(format!("`sortie wait {run}` brings its results home")),
+            Self::Pack { source, .. } => pack_hint(source),
+            Self::Spec(_) | Self::File { .. } | Self::Interrupted | Self::Result { .. } => None,
+        }
+    }
+
+    /// What the process exits with.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Left { .. } | Self::Interrupted => exit_code::INTERRUPTED,
+            _ => exit_code::FAILURE,
+        }
+    }
+}
+
+fn api_hint(error: &ApiError) -> Option<String> {
+    let text = match error.kind {
+        ErrorKind::Unauthenticated => {
+            "`gcloud auth application-default login` makes new credentials"
+        }
+        ErrorKind::Forbidden => {
+            "ask who ran `terraform apply` to add you to the team's members, or apply it again"
+        }
+        ErrorKind::Unavailable => "the run is safe; try again when the network is back",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn pack_hint(error: &archive::Error) -> Option<String> {
+    match error {
+        archive::Error::Read { path, .. } => Some(format!(
+            "make `{}` readable, or leave it out with a line in `.sortieignore`",
+            path.display()
+        )),
+        #[expect(
+            unreachable_patterns,
+            reason = "the archive's errors are still growing"
+        )]
+        _ => None,
+    }
+}
+
+/// The error with its causes, each a fragment, for one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let fragment = error.to_string();
+        // A library that prints its source and returns it too would say everything twice.
+        if !text.ends_with(&fragment) {
+            text.push_str(": ");
+            text.push_str(&fragment);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! What happens during a run, for whoever tells the user.
+
+use std::path::Path;
+
+use wire::names::{RunId, Stream};
+
+use crate::results::TaskResult;
+
+/// What happens during a run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Where it will run, and how that was settled.
+    Settled {
+        /// Such as ``local mode (no `sortie.toml` here or above)``.
+        source: &'a str,
+        /// The job.
+        job: &'a str,
+    },
+    /// Something the user should know of, and that stops nothing.
+    Warning(&'a str),
+    /// An input is in the bucket.
+    Staged {
+        /// Its name.
+        name: &'a str,
+        /// Files, links and directories.
+        entries: u64,
+        /// Bytes of its files.
+        bytes: u64,
+        /// Its packs.
+        packs: u32,
+        /// Packs that had to be sent.
+        sent: u32,
+        /// Bytes that went over the wire.
+        sent_bytes: u64,
+    },
+    /// The execution is started.
+    Started {
+        /// The run.
+        run: RunId,
+        /// The execution's short name.
+        execution: &'a str,
+        /// How many tasks it has.
+        tasks: u32,
+    },
+    /// The command wrote something.
+    Output {
+        /// Which task.
+        task: u32,
+        /// Where to.
+        stream: Stream,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// A cancel was asked for.
+    Cancelling,
+    /// A task's results are home.
+    Landed(&'a TaskResult),
+    /// All are.
+    Finished {
+        /// The run.
+        run: RunId,
+        /// Where the results are.
+        dir: &'a Path,
+        /// Every task's, in order.
+        tasks: &'a [TaskResult],
+        /// What sortie exits with.
+        code: i32,
+    },
+}
+
+/// Tells the user.
+pub trait Reporter: Send {
+    /// Something happened.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+/// Tells nobody.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn event(&mut self, _event: &Event<'_>) {}
+}

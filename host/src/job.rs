@@ -1,0 +1,177 @@
+//! The library, in the words of the Python module it replaces.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), sortie::Error> {
+//! use sortie::{CloudRunJob, CloudRunJobConfig};
+//!
+//! let mut job = CloudRunJob::new(CloudRunJobConfig::default()).await?;
+//! job.send_inputs([("repo", "./my_repo"), ("data.json", "./config.json")])?;
+//! let result = job.run("cd input/repo && python script.py", None).await?;
+//! let outputs = job.receive_outputs()?;
+//! println!("exit code {}, outputs at {}", result.returncode, outputs.display());
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wire::contract::{Command, Spec};
+
+use crate::error::Error;
+use crate::event::Silent;
+use crate::follow::Interrupts;
+use crate::request::{Out, Request, TaskRequest};
+use crate::session::Session;
+use crate::settings::{Environment, Settings, Wishes};
+use crate::stage::InputSource;
+
+/// Where and how to run. What is not set comes from `SORTIE_*`, `sortie.toml`, or is local mode.
+#[derive(Debug, Clone, Default)]
+pub struct CloudRunJobConfig {
+    /// Google project.
+    pub project_id: Option<String>,
+    /// Bucket for files, with or without `gs://`.
+    pub gcs_bucket: Option<String>,
+    /// Region of the job.
+    pub region: Option<String>,
+    /// The team's environment: job, image, cpu and memory.
+    pub environment: Option<String>,
+    /// The job, instead of an environment's.
+    pub job: Option<String>,
+    /// On this machine, whatever the settings say.
+    pub local: bool,
+    /// Ends a command that was given no timeout of its own.
+    pub timeout: Option<Duration>,
+    /// For every command. Readable in the bucket: no secrets.
+    pub env: BTreeMap<String, String>,
+    /// Where results go, a directory for each run; default `sortie-results` in the working directory.
+    pub output_dir: Option<PathBuf>,
+}
+
+/// What a command came to.
+#[derive(Debug, Clone)]
+pub struct CloudRunJobResult {
+    /// The command's exit code; 124 its timeout, 125 sortie's own failure, 130 cancelled.
+    pub returncode: i32,
+    /// The command's standard output.
+    pub stdout: Vec<u8>,
+    /// The command's standard error.
+    pub stderr: Vec<u8>,
+    /// How long the command itself took.
+    pub duration: Duration,
+    /// What went wrong on sortie's side, or on the platform's.
+    pub error: Option<String>,
+    /// The run's name.
+    pub run: String,
+}
+
+/// A place to run commands in, one container each.
+#[derive(Debug, Clone)]
+pub struct CloudRunJob {
+    session: Session,
+    config: CloudRunJobConfig,
+    inputs: Vec<InputSource>,
+    last: Option<PathBuf>,
+}
+
+impl CloudRunJob {
+    /// Connects. Clones share the connection: any number of them may run at once.
+    pub async fn new(config: CloudRunJobConfig) -> Result<Self, Error> {
+        let wishes = Wishes {
+            local: config.local,
+            environment: config.environment.clone(),
+            project: config.project_id.clone(),
+            region: config.region.clone(),
+            bucket: config.gcs_bucket.clone(),
+            job: config.job.clone(),
+            ..Wishes::default()
+        };
+        let settings = Settings::resolve(&wishes, &Environment::of_process(), &here()?)?;
+        let session = Session::open(&settings).await?;
+        Ok(Self {
+            session,
+            config,
+            inputs: Vec::new(),
+            last: None,
+        })
+    }
+
+    /// Names files and directories that appear at `input/<name>`; their content is read at each run.
+    pub fn send_inputs<N: Into<String>, P: AsRef<Path>>(
+        &mut self,
+        inputs: impl IntoIterator<Item = (N, P)>,
+    ) -> Result<(), Error> {
+        for (name, path) in inputs {
+            let name = name.into().into();
+            let path = std::path::absolute(path.as_ref())
+                .map_err(|error| Error::local("cannot find an input", error))?;
+            self.inputs.retain(|input| input.name != name);
+            self.inputs.push(InputSource { name, path });
+        }
+        Ok(())
+    }
+
+    /// Runs a shell command and waits for its end; a non-zero exit code is a result, not an error.
+    pub async fn run(
+        &mut self,
+        command: &str,
+        timeout: Option<Duration>,
+    ) -> Result<CloudRunJobResult, Error> {
+        let mut spec = Spec::new(Command::Shell(command.into()));
+        let limit = timeout.or(self.config.timeout);
+        spec.timeout_ms = limit.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let env = self.config.env.iter();
+        spec.env = env
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        let base = self.config.output_dir.clone().map_or_else(here, Ok)?;
+        let inputs = self.inputs.clone();
+        let task = TaskRequest {
+            name: "0".to_owned(),
+            inputs,
+            spec,
+        };
+        let request = Request {
+            tasks: vec![task],
+            out: Out::Default(base),
+            tail: false,
+        };
+        let mut never = Interrupts::never();
+        let result = crate::run::run(&self.session, &request, &mut Silent, &mut never).await?;
+        let task = result
+            .tasks
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::usage("the run had no task"))?;
+        let read = |name: &str| {
+            let path = task.directory.join(name);
+            match fs_err::read(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                read => read.map_err(|error| Error::local("cannot read a result", error)),
+            }
+        };
+        let outcome = CloudRunJobResult {
+            returncode: task.exit_code,
+            stdout: read("stdout")?,
+            stderr: read("stderr")?,
+            duration: Duration::from_millis(task.phases.command),
+            error: task.problem,
+            run: result.run.to_string(),
+        };
+        self.last = Some(task.directory.join("output"));
+        Ok(outcome)
+    }
+
+    /// Where the last run's outputs are, on this machine.
+    pub fn receive_outputs(&self) -> Result<PathBuf, Error> {
+        self.last
+            .clone()
+            .ok_or_else(|| Error::usage("nothing was run yet"))
+    }
+}
+
+fn here() -> Result<PathBuf, Error> {
+    std::env::current_dir().map_err(|error| Error::local("cannot find this directory", error))
+}

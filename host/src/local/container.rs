@@ -1,0 +1,206 @@
+//! `sortie container`: plays the container of one task.
+//!
+//! The emulator starts it with the container's environment and `--image=I --cpu=C --memory=M -- ARGV…`;
+//! an empty ARGV means the image's own entrypoint, which in local mode is sortie's.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use super::{MOUNTS, SANDBOX, SCRATCH};
+use crate::error::{Error, chain};
+use crate::exit_code;
+
+/// Says where the entrypoint finds its workspace, where that is not `/workspace`.
+const WORKSPACE: &str = "SORTIE_WORKSPACE";
+
+/// Runs one task's container to its end; the exit code is the container's.
+///
+/// Single-threaded: the sandbox forks.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let code = match Container::from(arguments).and_then(Container::run) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            exit_code::FAILURE
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the emulator keeps it in the task's log"
+)]
+fn complain(error: &Error) {
+    eprintln!("error: {}", chain(error));
+}
+
+struct Container {
+    argv: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    isolated: bool,
+    mounts: Vec<PathBuf>,
+    path: Vec<PathBuf>,
+    scratch: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Container {
+    fn from(arguments: &[OsString]) -> Result<Self, Error> {
+        let dashes = arguments.iter().position(|argument| argument == "--");
+        let argv = dashes.map_or(&[][..], |at| &arguments[at + 1..]).to_vec();
+        let all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let value = |name: &str| {
+            all.iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_os_str())
+        };
+        let paths = |text: Option<&OsStr>| -> Vec<PathBuf> {
+            text.map(|text| std::env::split_paths(text).collect())
+                .unwrap_or_default()
+        };
+        let named = |paths: Vec<PathBuf>| {
+            paths
+                .into_iter()
+                .filter(|path| path.is_absolute())
+                .collect()
+        };
+        let base = value(SCRATCH).map_or_else(std::env::temp_dir, PathBuf::from);
+        Ok(Self {
+            argv,
+            isolated: value(SANDBOX).is_some_and(|kind| kind == "namespaces"),
+            mounts: named(paths(value(MOUNTS))),
+            path: named(paths(value("PATH"))),
+            scratch: scratch(&base)?,
+            program: std::env::current_exe()
+                .map_err(|error| Error::local("cannot find sortie's own program", error))?,
+            env: all
+                .into_iter()
+                .filter(|(name, _)| ![SANDBOX, MOUNTS, SCRATCH].iter().any(|ours| name == ours))
+                .collect(),
+        })
+    }
+
+    fn run(self) -> Result<i32, Error> {
+        let made = |dir: &Path| {
+            fs_err::create_dir(dir)
+                .map_err(|error| Error::local("cannot make the task's directory", error))
+        };
+        let workspace = self.scratch.path().join("workspace");
+        let tmp = self.scratch.path().join("tmp");
+        made(&workspace)?;
+        made(&tmp)?;
+        if self.isolated {
+            self.run_isolated(workspace, tmp)
+        } else {
+            self.run_plain(&workspace, &tmp)
+        }
+    }
+
+    fn run_isolated(self, workspace: PathBuf, tmp: PathBuf) -> Result<i32, Error> {
+        let argv = if self.argv.is_empty() {
+            vec![OsString::from(sandbox::PROGRAM), "entrypoint".into()]
+        } else {
+            self.argv
+        };
+        let sandbox = sandbox::Sandbox {
+            workspace,
+            tmp,
+            path: self.path,
+            mounts: self.mounts,
+            program: self.program,
+        };
+        sandbox
+            .run(&argv, &self.env)
+            .map_err(|error| Error::local("cannot isolate the task", error))
+    }
+
+    fn run_plain(&self, workspace: &Path, tmp: &Path) -> Result<i32, Error> {
+        let mut command = match self.argv.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            None => {
+                let mut command = Command::new(&self.program);
+                command.arg("entrypoint");
+                command
+            }
+        };
+        command
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env(WORKSPACE, workspace)
+            .env("TMPDIR", tmp)
+            .current_dir(workspace);
+        supervise(command)
+    }
+}
+
+/// A directory of the task's own, removed at its end.
+fn scratch(base: &Path) -> Result<tempfile::TempDir, Error> {
+    fs_err::create_dir_all(base)
+        .and_then(|()| tempfile::Builder::new().prefix("task-").tempdir_in(base))
+        .map_err(|error| {
+            Error::local(
+                format!("cannot make a directory in `{}`", base.display()),
+                error,
+            )
+        })
+}
+
+/// Waits for a child, handing it the signals that mean the container.
+fn supervise(mut command: Command) -> Result<i32, Error> {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+    let signals: SigSet = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+    ]
+    .into_iter()
+    .collect();
+    let failed = |error: nix::Error| Error::local("cannot supervise the task", error);
+    let mut before = SigSet::empty();
+    // Blocked before the child exists, so that its end cannot be missed.
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before)).map_err(failed)?;
+    die_with_parent_and(&mut command, before);
+    let mut child = command
+        .spawn()
+        .map_err(|error| Error::local("cannot start the task", error))?;
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    loop {
+        if let Some(status) = child
+            .try_wait()
+            .map_err(|error| Error::local("cannot wait for the task", error))?
+        {
+            return Ok(status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+        }
+        let signal = signals.wait().map_err(failed)?;
+        if signal != Signal::SIGCHLD {
+            let _ = kill(pid, signal);
+        }
+    }
+}
+
+/// The child unblocks what we blocked, and does not outlive a killed container.
+#[expect(
+    unsafe_code,
+    reason = "between fork and exec only async-signal-safe calls are made"
+)]
+fn die_with_parent_and(command: &mut Command, mask: nix::sys::signal::SigSet) {
+    let restore = move || {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        mask.thread_set_mask()?;
+        Ok(())
+    };
+    // SAFETY: prctl and sigprocmask are async-signal-safe; nothing is allocated.
+    unsafe {
+        command.pre_exec(restore);
+    }
+}

@@ -1,0 +1,129 @@
+//! Local mode: the emulator of the data directory stands in for Google.
+//!
+//! One emulator process serves a data directory, in a session of its own, so that a run goes on when
+//! its terminal goes away. It is started by whoever needs it first, and leaves when idle.
+
+mod container;
+mod process;
+mod record;
+
+pub use container::main as container_main;
+pub use process::{Serve, serve};
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::session::Session;
+use crate::settings::{Cloud, Endpoints, Local, Sandbox};
+
+/// Google refuses names that begin with `goog`, so this can never be somebody's real bucket.
+const BUCKET: &str = "goog-sortie-local";
+
+const PROJECT: &str = "sortie-local";
+
+const REGION: &str = "local";
+
+/// The account whose token the tasks get.
+const ACCOUNT: &str = "task@sortie-local.iam.gserviceaccount.com";
+
+/// For the container runner: how to fence the task in.
+const SANDBOX: &str = "SORTIE_SANDBOX";
+
+/// For the container runner: directories to show, joined by `:`.
+const MOUNTS: &str = "SORTIE_MOUNTS";
+
+/// For the container runner: where the task's private directories go.
+const SCRATCH: &str = "SORTIE_SCRATCH";
+
+/// As in the cloud: the longest a task may have, so that `--timeout` alone decides.
+const TASK_TIMEOUT: &str = "604800s";
+
+/// Finds or starts the emulator, and says how to reach it in the cloud's own terms.
+pub async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<String>), Error> {
+    let mut warnings = Vec::new();
+    let sandbox = settle_sandbox(local.sandbox, &mut warnings)?;
+    let emulator = process::find_or_start(data_dir, local.idle).await?;
+    let cloud = Cloud {
+        project: PROJECT.to_owned(),
+        region: REGION.to_owned(),
+        bucket: BUCKET.to_owned(),
+        job: job_name(&definition(local, sandbox, data_dir)),
+        quota_project: None,
+        endpoints: Some(Endpoints {
+            run: emulator.endpoint.clone(),
+            storage: emulator.endpoint,
+            token: Some(emulator.token),
+        }),
+    };
+    Ok((cloud, warnings))
+}
+
+/// Makes the job whose tasks run as these settings say.
+pub async fn ensure_job(session: &Session, local: &Local) -> Result<(), Error> {
+    let sandbox = settle_sandbox(local.sandbox, &mut Vec::new())?;
+    let definition = definition(local, sandbox, &session.data_dir);
+    session
+        .cloud_run
+        .create_job(&session.job, &definition)
+        .await
+        .map_err(Error::api("cannot prepare the local job"))
+}
+
+/// `Auto` becomes one of the others.
+fn settle_sandbox(wished: Sandbox, warnings: &mut Vec<String>) -> Result<Sandbox, Error> {
+    if wished == Sandbox::None {
+        return Ok(Sandbox::None);
+    }
+    match (sandbox::check(), wished) {
+        (Ok(()), _) => Ok(Sandbox::Namespaces),
+        (Err(refused), Sandbox::Auto) => {
+            warnings.push(format!(
+                "the task is not isolated from this machine: {}",
+                crate::error::chain(&refused)
+            ));
+            Ok(Sandbox::None)
+        }
+        (Err(refused), _) => Err(Error::local("cannot isolate the task", refused)
+            .with_hint("`--sandbox none` runs it without isolation")),
+    }
+}
+
+fn definition(local: &Local, sandbox: Sandbox, data_dir: &Path) -> Value {
+    let mounts: Vec<_> = local
+        .mounts
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect();
+    let kind = match sandbox {
+        Sandbox::None => "none",
+        Sandbox::Auto | Sandbox::Namespaces => "namespaces",
+    };
+    json!({ "template": { "template": {
+        "maxRetries": 0,
+        "timeout": TASK_TIMEOUT,
+        "serviceAccount": ACCOUNT,
+        "containers": [{
+            "image": "sortie-local/machine",
+            "env": [
+                { "name": "PATH", "value": local.path.to_string_lossy() },
+                { "name": SANDBOX, "value": kind },
+                { "name": MOUNTS, "value": mounts.join(":") },
+                { "name": SCRATCH, "value": data_dir.join("scratch").to_string_lossy() },
+            ],
+        }],
+    }}})
+}
+
+/// A job's name tells its definition, so that another shell's `PATH` makes another job and none is ever changed.
+fn job_name(definition: &Value) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(definition.to_string().as_bytes());
+    let hex: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("local-{hex}")
+}

@@ -1,0 +1,146 @@
+//! Which reports a run has, forgeries left aside.
+
+use std::collections::BTreeMap;
+
+use wire::api::ApiError;
+use wire::bucket::{Bucket, List};
+use wire::contract::{Document, Report};
+use wire::names::{AttemptObjects, RunId};
+
+use super::claims::Claims;
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+
+/// A report holds at the most 256 KiB of results in base64, and a hundred names.
+const REPORT_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// A report and the names it was written under.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The attempt's objects.
+    pub objects: AttemptObjects,
+    /// What it says.
+    pub report: Report,
+    /// How long it took to read, in milliseconds.
+    pub read_ms: u64,
+}
+
+/// The last report of every task that has one.
+pub async fn find(
+    bucket: &Bucket,
+    run: RunId,
+    reporter: &mut dyn Reporter,
+) -> Result<BTreeMap<u32, Found>, Error> {
+    let mut claims = Claims::default();
+    let mut last: BTreeMap<u32, AttemptObjects> = BTreeMap::new();
+    for objects in list(bucket, run)
+        .await
+        .map_err(Error::api("cannot list the run's reports"))?
+    {
+        let newer = last
+            .get(&objects.attempt.task)
+            .is_none_or(|l| l.attempt < objects.attempt);
+        if !newer {
+            continue;
+        }
+        let holds = claims.hold(bucket, &objects).await;
+        if holds.map_err(Error::api("cannot read a claim"))? {
+            last.insert(objects.attempt.task, objects);
+        } else {
+            let text = format!(
+                "a report of task {} was not written by its entrypoint, and is ignored",
+                objects.attempt.task
+            );
+            reporter.event(&Event::Warning(&text));
+        }
+    }
+    let mut found = BTreeMap::new();
+    for (task, objects) in last {
+        found.insert(task, read(bucket, objects).await?);
+    }
+    Ok(found)
+}
+
+async fn list(bucket: &Bucket, run: RunId) -> Result<Vec<AttemptObjects>, ApiError> {
+    let prefix = run.reports();
+    let mut all = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let list = List {
+            prefix: &prefix,
+            page: next.as_deref(),
+            ..List::default()
+        };
+        let page = bucket.list(&list).await?;
+        // A name that is none of ours is nobody's report.
+        all.extend(
+            page.objects
+                .iter()
+                .filter_map(|o| AttemptObjects::from_report(run, &o.name).ok()),
+        );
+        match page.next {
+            Some(token) => next = Some(token),
+            None => return Ok(all),
+        }
+    }
+}
+
+async fn read(bucket: &Bucket, objects: AttemptObjects) -> Result<Found, Error> {
+    let task = objects.attempt.task;
+    let begun = std::time::Instant::now();
+    let (_, json) = bucket
+        .read(&objects.report(), REPORT_LIMIT)
+        .await
+        .map_err(Error::api("cannot read a report"))?;
+    let report = Report::from_json(&json).map_err(|error| Error::Result {
+        task,
+        source: error.into(),
+    })?;
+    if report.run != objects.run || report.attempt != objects.attempt {
+        let source = "the report is about another attempt".into();
+        return Err(Error::Result { task, source });
+    }
+    Ok(Found {
+        objects,
+        report,
+        read_ms: crate::clock::ms(begun),
+    })
+}
+
+/// The last whole checkpoint of a task's last attempt that wrote one, with its generation.
+pub(super) async fn last_checkpoint(
+    bucket: &Bucket,
+    run: RunId,
+    task: u32,
+) -> Result<Option<(String, u64)>, Error> {
+    let mut claims = Claims::default();
+    let prefix = format!("{}{task}.", run.checkpoints());
+    let mut last = None;
+    let mut next: Option<String> = None;
+    loop {
+        let list = List {
+            prefix: &prefix,
+            page: next.as_deref(),
+            ..List::default()
+        };
+        let page = bucket
+            .list(&list)
+            .await
+            .map_err(Error::api("cannot list the checkpoints"))?;
+        for object in page.objects {
+            let Ok((objects, sequence)) = AttemptObjects::from_checkpoint(run, &object.name) else {
+                continue;
+            };
+            let rank = (objects.attempt, sequence);
+            let newer = last.as_ref().is_none_or(|(other, _)| *other < rank);
+            let held = claims.hold(bucket, &objects).await;
+            if newer && held.map_err(Error::api("cannot read a claim"))? {
+                last = Some((rank, (object.name, object.generation)));
+            }
+        }
+        match page.next {
+            Some(token) => next = Some(token),
+            None => return Ok(last.map(|(_, object)| object)),
+        }
+    }
+}
