@@ -1,1 +1,158 @@
 //! PID 1 of a task: fetch, unpack, run, pack, upload, report.
+//!
+//! It is started with `SORTIE_RUN` in its environment and needs nothing of its image: no shell, no C library, no
+//! certificates. Its exit code is the command's own; [`exit`] lists the others.
+
+mod capture;
+mod checkpoints;
+mod claim;
+mod command;
+mod console;
+mod environment;
+pub mod exit;
+mod family;
+mod fetch;
+mod interrupt;
+mod launch;
+mod logs;
+mod name_service;
+mod outputs;
+mod report;
+mod run;
+mod spawn;
+mod stop;
+mod storage;
+mod streams;
+mod user;
+mod workspace;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use wire::contract::{Problem, Reason, Report, Spec};
+
+use crate::claim::{ClaimError, Task};
+use crate::console::say;
+use crate::environment::Environment;
+use crate::interrupt::Interrupt;
+use crate::report::Clock;
+use crate::stop::{Stop, chain};
+use crate::storage::Store;
+use crate::workspace::Workspace;
+
+/// Does the task that the environment names.
+pub fn main() -> ExitCode {
+    name_service::restrict();
+    if std::env::args_os()
+        .next_back()
+        .is_some_and(|argument| argument == "--version")
+    {
+        return version();
+    }
+    begin().map_or_else(|error| fail(&*error), ExitCode::from)
+}
+
+fn version() -> ExitCode {
+    let written = writeln!(
+        io::stdout(),
+        "sortie-entrypoint {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    written.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    say(&chain(error));
+    ExitCode::from(exit::FAILURE)
+}
+
+fn begin() -> Result<u8, Box<dyn std::error::Error>> {
+    let environment = Environment::read()?;
+    // The command must not read our memory and environment through /proc. Where this is refused, it could not
+    // be helped.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(attend(environment));
+    // A thread that waits for a dead disk or a full pipe must not keep us.
+    runtime.shutdown_background();
+    code
+}
+
+/// The story: claim, fetch, run, collect, report.
+async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Error>> {
+    let mut clock = Clock::start();
+    let interrupt = Interrupt::listen()?;
+    let bucket = storage::connect(&environment)?;
+    let Some(claimed) = interrupt
+        .cut(Duration::ZERO, claim::claim(&bucket, &environment))
+        .await
+    else {
+        return Ok(exit::CANCELLED);
+    };
+    let Task { store, spec } = match claimed {
+        Ok(task) => task,
+        Err(twin @ ClaimError::Twin(_)) => {
+            say(&twin.to_string());
+            return Ok(exit::TWIN);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut report = report::begin(&store.objects, &clock);
+    report.phases.claim_ms = clock.lap();
+    let done = perform(
+        spec,
+        environment,
+        &store,
+        &interrupt,
+        &mut report,
+        &mut clock,
+    )
+    .await;
+    if let Err(stop) = done {
+        stop.enter(&mut report);
+    }
+    if let Some(Problem { message, .. }) = &report.problem {
+        say(message);
+    }
+    Ok(report::write(&store, report).await?)
+}
+
+async fn perform(
+    spec: Result<Spec, Problem>,
+    environment: Environment,
+    store: &Store,
+    interrupt: &Interrupt,
+    report: &mut Report,
+    clock: &mut Clock,
+) -> Result<(), Stop> {
+    let mut spec = spec.map_err(Stop::Setup)?;
+    let user =
+        user::resolve(spec.user.as_deref()).map_err(|error| Stop::setup(Reason::User, &error))?;
+    let workspace = Workspace::create(&environment.workspace, user.as_ref())
+        .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
+    let fetch = fetch::inputs(&store.bucket, &spec, &workspace, user.as_ref());
+    interrupt
+        .cut(Duration::ZERO, fetch)
+        .await
+        .unwrap_or(Err(Stop::Cancelled))?;
+    report.phases.fetch_ms = clock.lap();
+    let inherited = environment.inherited;
+    let mut ended = run::run(&mut spec, inherited, &workspace, user, store, interrupt).await?;
+    report.phases.command_ms = clock.lap();
+    ended.enter(report);
+    ended
+        .collect(
+            workspace.output(),
+            spec.output_limit,
+            store,
+            interrupt,
+            report,
+        )
+        .await;
+    report.phases.collect_ms = clock.lap();
+    Ok(())
+}

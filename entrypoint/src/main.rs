@@ -1,3 +1,5 @@
 //! The static binary inside an image.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    entrypoint::main()
+}

@@ -1,0 +1,34 @@
+//! Checkpoints: the output directory as it is while the command runs, for an end that nobody can trap.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::console::say;
+use crate::outputs::checkpoint;
+use crate::stop::chain;
+use crate::storage::Store;
+
+/// Saves a checkpoint after each interval, one at a time, until it is dropped. What has not changed is not saved
+/// again; what fails is said, and tried again an interval later.
+pub(crate) async fn keep(store: Store, directory: PathBuf, limit: Option<u64>, interval: Duration) {
+    let mut last = None;
+    for sequence in 0.. {
+        loop {
+            sleep(interval).await;
+            match checkpoint(&store, directory.clone(), limit, sequence, last.as_deref()).await {
+                Ok(Some(digest)) => {
+                    last = Some(digest);
+                    break;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    say(&chain(&error));
+                    // The name may be taken by an upload whose answer was lost.
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Inputs: from the bucket to the workspace as one stream each, verified on the way.
+//!
+//! Two stages per pack: this side downloads, a thread gunzips, hashes and writes. No archive lands on disk,
+//! which in the container is memory.
+
+use std::sync::Arc;
+
+use archive::{Policy, Unpacker};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use wire::api::{ApiError, ErrorKind};
+use wire::bucket::Bucket;
+use wire::contract::{Pack, Reason, Spec};
+use wire::names;
+
+use crate::stop::Stop;
+use crate::user::User;
+use crate::workspace::Workspace;
+
+/// Packs under way at once.
+const PACKS: usize = 4;
+
+/// An input that is not to be had.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("input `{0}` is not in the bucket, or may not be read")]
+    Missing(String, #[source] ApiError),
+    #[error("cannot fetch input `{0}`")]
+    Storage(String, #[source] ApiError),
+    #[error("input `{0}` is not what was sent: somebody else's bytes lie under its name")]
+    Digest(String),
+    #[error("input `{0}` is not what was sent")]
+    Content(String, #[source] archive::Error),
+    #[error("cannot write input `{0}`")]
+    Write(String, #[source] archive::Error),
+    #[error("the unpacking of input `{0}` ended without a word")]
+    Lost(String),
+    #[error("an unpacking goes on after the last input")]
+    Busy,
+}
+
+impl FetchError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Missing(..) => Reason::InputMissing,
+            Self::Digest(..) | Self::Content(..) => Reason::InputMismatch,
+            Self::Storage(..) | Self::Lost(..) => Reason::Storage,
+            Self::Write(..) | Self::Busy => Reason::Workspace,
+        }
+    }
+}
+
+/// Unpacks all inputs of a spec, or says which could not be.
+pub(crate) async fn inputs(
+    bucket: &Bucket,
+    spec: &Spec,
+    workspace: &Workspace,
+    user: Option<&User>,
+) -> Result<(), Stop> {
+    let packs: Vec<_> = spec
+        .inputs
+        .iter()
+        .flat_map(|input| &input.packs)
+        .cloned()
+        .collect();
+    let policy = Policy::input(user.map(|user| (user.uid, user.gid)));
+    let workspace_error = |error: archive::Error| Stop::setup(Reason::Workspace, &error);
+    let unpacker = Unpacker::new(&workspace.input(), policy).map_err(workspace_error)?;
+    let unpacker = Arc::new(unpacker);
+    all(bucket, packs, &unpacker)
+        .await
+        .map_err(|error| Stop::setup(error.reason(), &error))?;
+    let unpacker = Arc::into_inner(unpacker)
+        .ok_or_else(|| Stop::setup(Reason::Workspace, &FetchError::Busy))?;
+    unpacker.finish().map_err(workspace_error)?;
+    workspace
+        .check(&spec.inputs)
+        .map_err(|error| Stop::setup(Reason::InputMismatch, &error))
+}
+
+async fn all(
+    bucket: &Bucket,
+    packs: Vec<Pack>,
+    unpacker: &Arc<Unpacker>,
+) -> Result<(), FetchError> {
+    let slots = Arc::new(Semaphore::new(PACKS));
+    let mut running = JoinSet::new();
+    for pack in packs {
+        let (bucket, unpacker, slots) = (bucket.clone(), unpacker.clone(), slots.clone());
+        running.spawn(async move {
+            // The semaphore is never closed, so there is always a slot.
+            let _slot = slots.acquire_owned().await.ok();
+            one(&bucket, &pack, unpacker).await
+        });
+    }
+    while let Some(fetched) = running.join_next().await {
+        fetched.unwrap_or_else(|_| Err(FetchError::Lost(String::new())))?;
+    }
+    Ok(())
+}
+
+async fn one(bucket: &Bucket, pack: &Pack, unpacker: Arc<Unpacker>) -> Result<(), FetchError> {
+    let name = names::pack(&pack.md5);
+    let download = match bucket.download(&name, None).await {
+        Ok(download) => download.into_reader(&Handle::current()),
+        Err(error) => return Err(refused(name, error)),
+    };
+    match tokio::task::spawn_blocking(move || unpacker.unpack(download)).await {
+        Ok(Ok(sum)) if sum.sha256 == pack.sha256 && sum.size == pack.size => Ok(()),
+        Ok(Ok(_)) => Err(FetchError::Digest(name)),
+        Ok(Err(error)) => Err(unusable(name, error)),
+        Err(_) => Err(FetchError::Lost(name)),
+    }
+}
+
+fn refused(name: String, error: ApiError) -> FetchError {
+    match error.kind {
+        ErrorKind::NotFound | ErrorKind::Forbidden => FetchError::Missing(name, error),
+        _ => FetchError::Storage(name, error),
+    }
+}
+
+fn unusable(name: String, error: archive::Error) -> FetchError {
+    match error {
+        archive::Error::Write { .. } => FetchError::Write(name, error),
+        archive::Error::Stream(error) => match ApiError::from_io(error) {
+            Ok(error) => refused(name, error),
+            Err(error) => FetchError::Content(name, archive::Error::Stream(error)),
+        },
+        _ => FetchError::Content(name, error),
+    }
+}

@@ -1,0 +1,1 @@
+//! The static binary in an empty root directory.
