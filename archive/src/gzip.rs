@@ -45,7 +45,8 @@ impl<W: Write> PackWriter<W> {
             member: Member::None(out),
             window: Vec::new(),
             sampler: Compress::new(LEVEL, false),
-            scratch: vec![0; SAMPLE - SAMPLE / 32],
+            // Room to spare: zlib-rs 0.6.8 panics when it is reset after output that did not fit.
+            scratch: vec![0; 2 * SAMPLE],
         }
     }
 
@@ -85,12 +86,12 @@ impl<W: Write> PackWriter<W> {
         starts.into_iter().any(|start| {
             let end = (start + SAMPLE).min(self.window.len());
             let sample = &self.window[start..end];
-            let room = sample.len() - sample.len() / 32;
             self.sampler.reset();
-            let status =
-                self.sampler
-                    .compress(sample, &mut self.scratch[..room], FlushCompress::Finish);
-            matches!(status, Ok(Status::StreamEnd))
+            let done = self
+                .sampler
+                .compress(sample, &mut self.scratch, FlushCompress::Finish);
+            let worth = (sample.len() - sample.len() / 32) as u64;
+            matches!(done, Ok(Status::StreamEnd)) && self.sampler.total_out() <= worth
         })
     }
 }

@@ -1,5 +1,16 @@
 //! What the archive format promises, on real files.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, as tests do"
+)]
+
+mod damage;
 mod format;
+mod hostile;
 mod input;
+mod outputs;
+mod properties;
+mod raw;
 mod tree;
+mod unpack;

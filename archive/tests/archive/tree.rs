@@ -116,3 +116,14 @@ pub(crate) fn gzip(tar: &[u8]) -> Vec<u8> {
     std::io::Write::write_all(&mut writer, tar).unwrap();
     writer.finish().unwrap()
 }
+
+pub(crate) fn fifo(path: &Path) {
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+}
