@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use wire::contract::Outcome;
 
-use crate::family::{Family, adopt_orphans};
+use crate::family::{Family, adopt_orphans, kill_all};
 use crate::interrupt::{COMMAND_GRACE, Interrupt};
 use crate::launch::Launch;
 use crate::spawn::{SpawnError, spawn};
@@ -43,7 +43,7 @@ impl Running {
         let (started, start) = oneshot::channel();
         let (ended, status) = oneshot::channel();
         let (gone, family) = watch::channel(false);
-        let wait = move || match spawn(&launch, ends) {
+        let whole_life = move || match spawn(&launch, ends) {
             Ok(leader) => {
                 // A receiver that has left needs no answer.
                 let _ = started.send(Ok(leader));
@@ -56,7 +56,7 @@ impl Running {
         };
         let thread = std::thread::Builder::new()
             .name("reaper".to_owned())
-            .spawn(wait);
+            .spawn(whole_life);
         thread.map_err(SpawnError::Process)?;
         let lost = |_| Err(SpawnError::Process(io::ErrorKind::Other.into()));
         let leader = start.await.unwrap_or_else(lost)?;
@@ -98,7 +98,7 @@ impl Running {
     }
 
     async fn kill(&mut self) -> Option<WaitStatus> {
-        self.family.kill();
+        kill_all();
         timeout(STATUS, &mut self.status).await.ok()?.ok()
     }
 }
@@ -131,7 +131,7 @@ async fn limited(limit: Option<Duration>) {
 fn reap(leader: Pid, ended: oneshot::Sender<WaitStatus>) {
     let mut ended = Some(ended);
     loop {
-        match waitpid(None, WaitOptions::empty()) {
+        match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == leader => {
                 if let Some(ended) = ended.take() {
                     // Whoever asked may have given up.

@@ -47,23 +47,18 @@ impl Family {
         }
     }
 
-    /// Kills everything, now.
-    pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
     /// Ends what is left: SIGTERM, a second, SIGKILL.
     pub(crate) async fn end(&self) {
         if self.is_gone_within(Duration::ZERO).await {
             return;
         }
-        self.signal(Signal::TERM);
-        self.signal(Signal::CONT);
+        signal_all(Signal::TERM);
+        signal_all(Signal::CONT);
         if self.is_gone_within(GRACE).await {
             return;
         }
         for _ in 0..PERSISTENCE {
-            self.signal(Signal::KILL);
+            signal_all(Signal::KILL);
             if self.is_gone_within(PAUSE).await {
                 return;
             }
@@ -75,17 +70,22 @@ impl Family {
         // The watch closes when the waiting thread ends, which it does when nothing is left.
         timeout(time, gone.wait_for(|gone| *gone)).await.is_ok()
     }
+}
 
-    fn signal(&self, signal: Signal) {
-        if getpid() == Pid::INIT {
-            // To all but ourselves.
-            let _ = kill_process_group(Pid::INIT, signal);
-            return;
-        }
-        for pid in descendants(getpid()) {
-            // It may have ended just now.
-            let _ = kill_process(pid, signal);
-        }
+/// Kills everything the command has started, and itself, now.
+pub(crate) fn kill_all() {
+    signal_all(Signal::KILL);
+}
+
+fn signal_all(signal: Signal) {
+    if getpid() == Pid::INIT {
+        // To all but ourselves.
+        let _ = kill_process_group(Pid::INIT, signal);
+        return;
+    }
+    for pid in descendants(getpid()) {
+        // It may have ended just now.
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -25,9 +25,9 @@ const PACKS: usize = 4;
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("input `{0}` is not in the bucket, or may not be read")]
-    Missing(String, #[source] ApiError),
+    Missing(String, #[source] Box<ApiError>),
     #[error("cannot fetch input `{0}`")]
-    Storage(String, #[source] ApiError),
+    Storage(String, #[source] Box<ApiError>),
     #[error("input `{0}` is not what was sent: somebody else's bytes lie under its name")]
     Digest(String),
     #[error("input `{0}` is not what was sent")]
@@ -116,8 +116,8 @@ async fn one(bucket: &Bucket, pack: &Pack, unpacker: Arc<Unpacker>) -> Result<()
 
 fn refused(name: String, error: ApiError) -> FetchError {
     match error.kind {
-        ErrorKind::NotFound | ErrorKind::Forbidden => FetchError::Missing(name, error),
-        _ => FetchError::Storage(name, error),
+        ErrorKind::NotFound | ErrorKind::Forbidden => FetchError::Missing(name, Box::new(error)),
+        _ => FetchError::Storage(name, Box::new(error)),
     }
 }
 

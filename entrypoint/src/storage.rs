@@ -19,7 +19,7 @@ const GOOGLE: &str = "https://storage.googleapis.com";
 /// A fresh container's first connections may fail for a minute or two, until its NAT knows it.
 const RETRY: RetryConfig = RetryConfig {
     retries: 40,
-    budget: Duration::from_secs(120),
+    budget: Duration::from_mins(2),
     first_pause: Duration::from_millis(100),
     longest_pause: Duration::from_secs(10),
 };
