@@ -143,6 +143,14 @@ impl Child {
     }
 }
 
+/// `struct sigaction` as the kernel has it: handler, flags, restorer, mask. All zeros are SIG_DFL.
+type KernelAction = [u64; 4];
+
+static DEFAULT: KernelAction = [0; 4];
+
+/// Bytes of a signal set.
+const SIGNAL_SET: usize = 8;
+
 #[expect(
     unsafe_code,
     reason = "what runs between fork and exec can be checked by nobody but us"
@@ -152,8 +160,17 @@ fn prepare_child(command: &mut Command, child: Child) {
         // SAFETY: plain system calls on numbers. Descriptors are marked to be closed, not closed, so that the
         // one through which std reports a failed exec still works.
         unsafe {
+            // The kernel's own call: the library's refuses the two signals it keeps for itself, which may be
+            // ignored all the same.
             for signal in 1..=libc::SIGRTMAX() {
-                libc::signal(signal, libc::SIG_DFL);
+                let none = std::ptr::null::<KernelAction>();
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    &raw const DEFAULT,
+                    none,
+                    SIGNAL_SET,
+                );
             }
             libc::syscall(
                 libc::SYS_close_range,

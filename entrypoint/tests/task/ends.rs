@@ -125,7 +125,7 @@ fn sigterm_while_fetching_is_reported_at_once() {
 fn sigterm_while_the_outputs_cannot_be_sent_still_reports() {
     let site = Site::start();
     let text = "head -c 3000000 /dev/urandom >output/large; echo said; exit 5";
-    let proxy = Proxy::start(&site.storage, b"/outputs/", Fault::Stall);
+    let proxy = Proxy::start(&site.storage, b".tar.gz\"", Fault::Stall);
     let task = Task::new(&site, shell(text))
         .env("STORAGE_EMULATOR_HOST", &proxy.address)
         .start();
@@ -163,7 +163,7 @@ fn outputs_that_cannot_be_sent_leave_the_code() {
     let site = Site::start();
     // Whoever holds the claim's key could take the name first; here the bucket just refuses the account.
     let text = "printf x >output/small; head -c 400000 /dev/urandom >output/large; exit 6";
-    let proxy = Proxy::start(&site.storage, b"/outputs/", Fault::Refuse);
+    let proxy = Proxy::start(&site.storage, b".tar.gz\"", Fault::Refuse);
     let ran = Task::new(&site, shell(text))
         .env("STORAGE_EMULATOR_HOST", &proxy.address)
         .finish();
