@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::name::printable;
 
 /// What can go wrong.
@@ -88,6 +90,16 @@ impl Error {
         Self::Read {
             path: path.as_ref().to_path_buf(),
             source: source.into(),
+        }
+    }
+
+    /// For what was seen before: if it is no longer there, or something else is in its place, it changed.
+    pub(crate) fn gone_or(path: impl AsRef<Path>, error: Errno) -> Self {
+        match error {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Self::Changed {
+                path: path.as_ref().to_path_buf(),
+            },
+            error => Self::read(path, error),
         }
     }
 

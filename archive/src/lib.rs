@@ -33,6 +33,7 @@ mod scan;
 mod stamp;
 mod tree;
 mod unpack;
+mod walk;
 mod warning;
 
 pub use digest::{Checksum, Digest};

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::blocks::{Blocks, Copied};
@@ -121,9 +120,14 @@ const READ: OFlags = OFlags::RDONLY
 impl<'a> Source<'a> {
     fn open(tree: &'a Tree) -> Result<Self, Error> {
         let handles = if tree.is_directory() {
-            let root = openat(CWD, &tree.root, READ | OFlags::DIRECTORY, Mode::empty());
+            let root = openat(
+                CWD,
+                &tree.place.root,
+                READ | OFlags::DIRECTORY,
+                Mode::empty(),
+            );
             Some(Handles::new(
-                root.map_err(|error| gone_or(&tree.root, error))?,
+                root.map_err(|error| Error::gone_or(&tree.place.root, error))?,
             ))
         } else {
             None
@@ -136,18 +140,18 @@ impl<'a> Source<'a> {
         entry: &Entry<'_>,
         blocks: &mut Blocks<W, Address>,
     ) -> Result<(), Error> {
-        let on_disk = || self.tree.on_disk(entry.path);
+        let on_disk = || self.tree.place.on_disk(entry.path);
         let opened = match &mut self.handles {
-            None => openat(CWD, &self.tree.root, READ, Mode::empty()),
+            None => openat(CWD, &self.tree.place.root, READ, Mode::empty()),
             Some(handles) => {
                 handles
-                    .parent(self.tree.below(entry.path))
+                    .parent(self.tree.place.below(entry.path))
                     .and_then(|(parent, name)| {
                         openat(parent, name, READ | OFlags::NOFOLLOW, Mode::empty())
                     })
             }
         };
-        let mut file = File::from(opened.map_err(|error| gone_or(on_disk(), error))?);
+        let mut file = File::from(opened.map_err(|error| Error::gone_or(on_disk(), error))?);
         let is_same = |file: &File| -> Result<bool, Error> {
             let stat = fstat(file).map_err(|error| Error::read(on_disk(), error))?;
             Ok(type_of(&stat) == FileType::RegularFile && Stamp::of(&stat) == entry.stamp)
@@ -163,13 +167,5 @@ impl<'a> Source<'a> {
         } else {
             Err(Error::Changed { path: on_disk() })
         }
-    }
-}
-
-/// What the scan saw is no longer there, or something else is in its place.
-fn gone_or(path: impl Into<PathBuf>, error: Errno) -> Error {
-    match error {
-        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Error::Changed { path: path.into() },
-        error => Error::read(path.into(), error),
     }
 }

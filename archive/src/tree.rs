@@ -15,12 +15,18 @@ use crate::warning::{self, Warning};
 /// About a hundred bytes a file: names lie one after another in one buffer.
 #[derive(Debug)]
 pub struct Tree {
-    pub(crate) root: PathBuf,
-    /// Bytes of `<name>/`, which stand before each path below the root.
-    pub(crate) top: usize,
+    pub(crate) place: Place,
     pub(crate) nodes: Vec<Node>,
     pub(crate) names: Vec<u8>,
     pub(crate) warnings: Vec<Warning>,
+}
+
+/// Where a tree lies on disk.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+    /// Bytes of `<name>/`, which stand before each path below the root.
+    pub(crate) top: usize,
 }
 
 /// An entry as it is kept; its path, then a link's target, lie in the tree's `names`.
@@ -102,7 +108,7 @@ impl Tree {
             .collect();
         files.sort_by_key(|node| Reverse(node.stamp.size));
         files.truncate(count);
-        let shown = |node: &Node| (self.on_disk(self.path(node)), node.stamp.size);
+        let shown = |node: &Node| (self.place.on_disk(self.path(node)), node.stamp.size);
         files.into_iter().map(shown).collect()
     }
 
@@ -120,7 +126,9 @@ impl Tree {
             stamp: node.stamp,
         }
     }
+}
 
+impl Place {
     /// Below the root; empty for the root itself.
     pub(crate) fn below<'a>(&self, path: &'a [u8]) -> &'a [u8] {
         path.get(self.top..).unwrap_or_default()

@@ -49,13 +49,13 @@ pub(crate) fn collect(tree: &Tree) -> Vec<Warning> {
 fn warning(tree: &Tree, entry: &Entry<'_>) -> Option<Warning> {
     let escapes = || {
         // From the root down: the input's own name is not part of the tree that the user sees.
-        let below = tree.below(entry.path);
+        let below = tree.place.below(entry.path);
         !seems_inside(below, entry.link)
     };
     match entry.kind {
-        Kind::Link if escapes() => Some(Warning::EscapingLink(tree.on_disk(entry.path))),
+        Kind::Link if escapes() => Some(Warning::EscapingLink(tree.place.on_disk(entry.path))),
         Kind::File if is_secret(tree, entry.path) => {
-            Some(Warning::Secret(tree.on_disk(entry.path)))
+            Some(Warning::Secret(tree.place.on_disk(entry.path)))
         }
         _ => None,
     }
@@ -82,7 +82,7 @@ fn is_secret(tree: &Tree, path: &[u8]) -> bool {
 /// Most `.pem` files are public certificates. One that cannot be read now is reported when it is packed.
 fn begins_as_private_key(tree: &Tree, path: &[u8]) -> bool {
     let mut beginning = Vec::new();
-    let read = fs_err::File::open(tree.on_disk(path))
+    let read = fs_err::File::open(tree.place.on_disk(path))
         .and_then(|file| file.take(BEGINNING).read_to_end(&mut beginning));
     read.is_ok()
         && beginning

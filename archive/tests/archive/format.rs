@@ -102,10 +102,7 @@ fn time_place_and_owner_do_not_change_the_address() {
             std::os::unix::fs::lchown(entry.path(), Some(4321), Some(1234)).unwrap();
         }
         if entry.file_type().is_file() {
-            let file = fs::OpenOptions::new()
-                .append(true)
-                .open(entry.path())
-                .unwrap();
+            let file = fs::File::open(entry.path()).unwrap();
             file.set_modified(std::time::SystemTime::UNIX_EPOCH)
                 .unwrap();
         }

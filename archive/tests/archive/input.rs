@@ -267,3 +267,32 @@ fn fingerprints_follow_what_a_scan_can_see() {
         tar_of(&Tree::scan(b"y", &tree.join("in")).unwrap()).1
     );
 }
+
+/// Enough directories for several threads.
+#[test]
+fn a_wide_tree_is_seen_whole_and_sorted() {
+    let mut tree = TestTree::new();
+    for directory in 0..40 {
+        for file in 0..5 {
+            tree = tree.file(
+                format!("in/d{directory}/s{}/f{file}", directory % 3),
+                0o644,
+                [1; 7],
+            );
+        }
+    }
+    let scanned = Tree::scan(b"x", &tree.join("in")).unwrap();
+    let found = paths(&scanned);
+    assert_eq!(
+        (scanned.entries(), scanned.bytes()),
+        (1 + 40 + 40 + 200, 1400)
+    );
+    assert_eq!(found.len(), 281);
+    assert!(found.is_sorted());
+    let again = Tree::scan(b"x", &tree.join("in")).unwrap();
+    assert_eq!(tar_of(&again).1, tar_of(&scanned).1);
+    let socket = tree.join("in/d17/s2/sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let error = Tree::scan(b"x", &tree.join("in")).unwrap_err();
+    assert!(matches!(error, Error::Special { path, .. } if path == socket));
+}
