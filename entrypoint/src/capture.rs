@@ -34,6 +34,8 @@ pub(crate) struct Capture {
 #[derive(Debug, Default)]
 struct State {
     pending: [Vec<u8>; 2],
+    /// Bytes of the chunk that was taken last, until it is known to be sent or lost.
+    under_way: [usize; 2],
     captured: [Captured; 2],
     chunks: u32,
     abandoned: bool,
@@ -102,6 +104,7 @@ impl Capture {
         let sequence = state.chunks;
         state.chunks += 1;
         state.captured[stream as usize].chunks += 1;
+        state.under_way[stream as usize] = bytes.len();
         self.space.notify_all();
         Some(Chunk {
             sequence,
@@ -110,18 +113,23 @@ impl Capture {
         })
     }
 
-    /// A chunk could not be sent.
-    pub(crate) fn lose(&self, stream: Stream, bytes: usize) {
-        self.lock().captured[stream as usize].lost += bytes as u64;
+    /// The stream's last chunk is in the bucket, or never will be.
+    pub(crate) fn settle(&self, stream: Stream, sent: bool) {
+        let mut state = self.lock();
+        let bytes = std::mem::take(&mut state.under_way[stream as usize]);
+        if !sent {
+            state.captured[stream as usize].lost += bytes as u64;
+        }
     }
 
-    /// Nobody takes any more: what is pending is lost, and so is what comes.
+    /// Nobody takes or sends any more: what is pending or under way is lost, and so is what comes.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.abandoned = true;
         for stream in STREAMS {
             let pending = std::mem::take(&mut state.pending[stream as usize]);
-            state.captured[stream as usize].lost += pending.len() as u64;
+            let under_way = std::mem::take(&mut state.under_way[stream as usize]);
+            state.captured[stream as usize].lost += (pending.len() + under_way) as u64;
         }
         self.space.notify_all();
     }
@@ -197,11 +205,16 @@ mod tests {
     #[test]
     fn an_abandoned_buffer_lets_its_writers_go_and_counts() {
         let capture = Capture::default();
-        capture.push(Stream::Stdout, b"12345");
+        capture.push(Stream::Stdout, b"sent");
+        capture.take(Stream::Stdout).unwrap();
+        capture.settle(Stream::Stdout, true);
+        capture.push(Stream::Stdout, b"under way");
+        capture.take(Stream::Stdout).unwrap();
+        capture.push(Stream::Stdout, b"pending");
         capture.abandon();
         capture.push(Stream::Stdout, &vec![0; 2 * SMALLEST]);
         let [out, _] = capture.report();
-        assert_eq!(out.bytes, out.lost);
+        assert_eq!(out.bytes - out.lost, 4);
         assert_eq!(out.inline, None);
     }
 

@@ -10,28 +10,36 @@ use wire::names::Stream;
 /// A pipe that polls as writable takes this much without blocking.
 const PIECE: usize = 4096;
 
-/// So long may the reader at the other end stall before it loses the copy.
+/// So long may the reader at the other end stall before it loses the copy of the command's output.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So long for a message of ours, which the report has too.
+const MESSAGE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// One of our own streams.
 #[derive(Debug)]
 pub(crate) struct Console {
     stream: Stream,
+    patience: Duration,
     open: bool,
 }
 
 impl Console {
     /// For one of the two.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, open: true }
+        Self {
+            stream,
+            patience: PATIENCE,
+            open: true,
+        }
     }
 
     /// Writes, unless the other end is closed or has stalled: from then on nothing is written.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         if self.open {
             self.open = match self.stream {
-                Stream::Stdout => copy(&io::stdout(), bytes),
-                Stream::Stderr => copy(&io::stderr(), bytes),
+                Stream::Stdout => copy(&io::stdout(), bytes, self.patience),
+                Stream::Stderr => copy(&io::stderr(), bytes, self.patience),
             };
         }
     }
@@ -39,13 +47,15 @@ impl Console {
 
 /// Tells whoever reads the container's log.
 pub(crate) fn say(message: &str) {
-    Console::new(Stream::Stderr).write(format!("sortie: {message}\n").as_bytes());
+    let mut console = Console::new(Stream::Stderr);
+    console.patience = MESSAGE_PATIENCE;
+    console.write(format!("sortie: {message}\n").as_bytes());
 }
 
-fn copy(target: &impl AsFd, mut bytes: &[u8]) -> bool {
+fn copy(target: &impl AsFd, mut bytes: &[u8], patience: Duration) -> bool {
     while !bytes.is_empty() {
         let piece = &bytes[..bytes.len().min(PIECE)];
-        match writable(target) {
+        match writable(target, patience) {
             Ok(true) => {}
             Ok(false) | Err(_) => return false,
         }
@@ -59,8 +69,8 @@ fn copy(target: &impl AsFd, mut bytes: &[u8]) -> bool {
     true
 }
 
-fn writable(target: &impl AsFd) -> rustix::io::Result<bool> {
-    let timeout = Timespec::try_from(PATIENCE).ok();
+fn writable(target: &impl AsFd, patience: Duration) -> rustix::io::Result<bool> {
+    let timeout = Timespec::try_from(patience).ok();
     loop {
         let mut fds = [PollFd::new(target, PollFlags::OUT)];
         match poll(&mut fds, timeout.as_ref()) {

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use wire::contract::{Problem, Reason, Report, Spec};
+use wire::contract::{Outcome, Problem, Reason, Report, Spec};
 
 use crate::claim::{ClaimError, Task};
 use crate::console::say;
@@ -43,6 +43,9 @@ use crate::storage::Store;
 use crate::workspace::Workspace;
 
 /// Does the task that the environment names.
+///
+/// To be called from the first thread of a process that does nothing else, outside of any runtime: it waits for
+/// every child, and adopts every orphan.
 pub fn main() -> ExitCode {
     name_service::restrict();
     if std::env::args_os()
@@ -115,10 +118,13 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     if let Err(stop) = done {
         stop.enter(&mut report);
     }
-    if let Some(Problem { message, .. }) = &report.problem {
-        say(message);
+    let code = report::write(&store, &mut report).await;
+    // A command that could not be started has said so itself.
+    let unsaid = report.problem.filter(|_| report.outcome != Outcome::Exec);
+    if let Some(Problem { message, .. }) = unsaid {
+        say(&message);
     }
-    Ok(report::write(&store, report).await?)
+    Ok(code?)
 }
 
 async fn perform(

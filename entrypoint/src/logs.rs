@@ -54,8 +54,9 @@ async fn flush(store: &Store, capture: &Capture) {
         let name = store.objects.log(chunk.sequence, chunk.stream);
         let size = chunk.bytes.len();
         let object = new_object("application/octet-stream");
-        if let Err(error) = store.create(&name, &object, chunk.bytes).await {
-            capture.lose(stream, size);
+        let sent = store.create(&name, &object, chunk.bytes).await;
+        capture.settle(stream, sent.is_ok());
+        if let Err(error) = sent {
             say(&format!(
                 "{size} bytes of the log are lost: {}",
                 chain(&error)

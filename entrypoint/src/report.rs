@@ -67,7 +67,7 @@ pub(crate) enum ReportError {
 }
 
 /// Writes it, and returns what to exit with.
-pub(crate) async fn write(store: &Store, mut report: Report) -> Result<u8, ReportError> {
+pub(crate) async fn write(store: &Store, report: &mut Report) -> Result<u8, ReportError> {
     report.finished_at = Timestamp::now();
     let mut object: NewObject = new_object("application/json");
     let metadata = &mut object.metadata;
@@ -75,9 +75,9 @@ pub(crate) async fn write(store: &Store, mut report: Report) -> Result<u8, Repor
     if let Some(code) = report.code {
         metadata.insert("code".to_owned(), code.to_string());
     }
-    let body = serde_json::to_vec(&report)?;
+    let body = serde_json::to_vec(report)?;
     store
         .create(&store.objects.report(), &object, Bytes::from(body))
         .await?;
-    Ok(exit::code(&report))
+    Ok(exit::code(report))
 }
