@@ -68,7 +68,10 @@ impl BufRead for DownloadReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.current.is_empty() && !self.ended {
             match self.chunks.blocking_recv() {
-                Some(Ok(chunk)) => self.ended = chunk.is_empty(),
+                Some(Ok(chunk)) => {
+                    self.ended = chunk.is_empty();
+                    self.current = chunk;
+                }
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(io::Error::other("the download's runtime has ended")),
             }
