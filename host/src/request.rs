@@ -96,9 +96,9 @@ impl Out {
         let Self::Dir(dir) = self else {
             return Ok(());
         };
-        match fs_err::read_dir(dir) {
-            Ok(mut entries) if entries.next().is_none() => Ok(()),
-            Ok(_) => Err(Error::usage(format!("`{}` is not empty", dir.display()))
+        match fs_err::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::usage(format!("`{}` is not empty", dir.display()))
                 .with_hint("name another directory with `--out`, or remove this one")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::local(

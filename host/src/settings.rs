@@ -147,6 +147,10 @@ pub struct Local {
     pub mounts: Vec<PathBuf>,
     /// The caller's, whose tools tasks may use.
     pub path: OsString,
+    /// The caller's, which tasks do not see.
+    pub home: OsString,
+    /// `sortie` itself, whose process serves; a program that uses the library is another.
+    pub program: Option<PathBuf>,
     /// How long the emulator waits for work before it leaves.
     pub idle: std::time::Duration,
 }
@@ -229,8 +233,27 @@ fn local(wishes: &Wishes, env: &Environment) -> Local {
             .bytes("PATH")
             .cloned()
             .unwrap_or_else(|| "/usr/bin:/bin".into()),
+        program: program(env),
+        home: env.bytes("HOME").cloned().unwrap_or_else(|| "/root".into()),
         idle,
     }
+}
+
+/// `SORTIE_PROGRAM`, or this program if it is sortie, or the one on the `PATH`.
+fn program(env: &Environment) -> Option<PathBuf> {
+    let named = env.bytes("SORTIE_PROGRAM").map(PathBuf::from);
+    let this = || {
+        std::env::current_exe()
+            .ok()
+            .filter(|path| path.file_name().is_some_and(|n| n == "sortie"))
+    };
+    let on_path = || {
+        let path = env.bytes("PATH")?;
+        std::env::split_paths(path)
+            .map(|dir| dir.join("sortie"))
+            .find(|path| path.is_file())
+    };
+    named.or_else(this).or_else(on_path)
 }
 
 fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<Cloud, Error> {

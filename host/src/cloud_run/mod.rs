@@ -3,5 +3,5 @@
 mod answer;
 mod client;
 
-pub use answer::{Condition, Execution, Job, Task};
+pub use answer::{Execution, Job, Task};
 pub use client::{CloudRun, Overrides};

@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use super::{MOUNTS, SANDBOX, SCRATCH};
+use super::{HOME, MOUNTS, SANDBOX, SCRATCH};
 use crate::error::{Error, chain};
 use crate::exit_code;
 
@@ -41,6 +41,7 @@ struct Container {
     argv: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     isolated: bool,
+    home: PathBuf,
     mounts: Vec<PathBuf>,
     path: Vec<PathBuf>,
     scratch: tempfile::TempDir,
@@ -71,6 +72,7 @@ impl Container {
         Ok(Self {
             argv,
             isolated: value(SANDBOX).is_some_and(|kind| kind == "namespaces"),
+            home: value(HOME).map_or_else(|| PathBuf::from("/root"), PathBuf::from),
             mounts: named(paths(value(MOUNTS))),
             path: named(paths(value("PATH"))),
             scratch: scratch(&base)?,
@@ -78,7 +80,11 @@ impl Container {
                 .map_err(|error| Error::local("cannot find sortie's own program", error))?,
             env: all
                 .into_iter()
-                .filter(|(name, _)| ![SANDBOX, MOUNTS, SCRATCH].iter().any(|ours| name == ours))
+                .filter(|(name, _)| {
+                    ![SANDBOX, MOUNTS, HOME, SCRATCH]
+                        .iter()
+                        .any(|ours| name == ours)
+                })
                 .collect(),
         })
     }
@@ -105,15 +111,18 @@ impl Container {
         } else {
             self.argv
         };
+        let mut env = self.env;
+        env.push(("HOME".into(), sandbox::HOME.into()));
         let sandbox = sandbox::Sandbox {
             workspace,
             tmp,
+            home: self.home,
             path: self.path,
             mounts: self.mounts,
             program: self.program,
         };
         sandbox
-            .run(&argv, &self.env)
+            .run(&argv, &env)
             .map_err(|error| Error::local("cannot isolate the task", error))
     }
 

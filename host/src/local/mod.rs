@@ -8,6 +8,7 @@ mod process;
 mod record;
 
 pub use container::main as container_main;
+pub(crate) use process::serve_data_dir;
 pub use process::{Serve, serve};
 
 use std::path::Path;
@@ -34,6 +35,9 @@ const SANDBOX: &str = "SORTIE_SANDBOX";
 /// For the container runner: directories to show, joined by `:`.
 const MOUNTS: &str = "SORTIE_MOUNTS";
 
+/// For the container runner: the caller's home directory, to be hidden.
+const HOME: &str = "SORTIE_HOME";
+
 /// For the container runner: where the task's private directories go.
 const SCRATCH: &str = "SORTIE_SCRATCH";
 
@@ -44,7 +48,11 @@ const TASK_TIMEOUT: &str = "604800s";
 pub async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let sandbox = settle_sandbox(local.sandbox, &mut warnings)?;
-    let emulator = process::find_or_start(data_dir, local.idle).await?;
+    let program = local.program.as_deref().ok_or_else(|| {
+        Error::usage("local mode needs the program `sortie`, and this is another")
+            .with_hint("put `sortie` on the `PATH`, or set `SORTIE_PROGRAM`")
+    })?;
+    let emulator = process::find_or_start(program, data_dir, local.idle).await?;
     let cloud = Cloud {
         project: PROJECT.to_owned(),
         region: REGION.to_owned(),
@@ -85,8 +93,10 @@ fn settle_sandbox(wished: Sandbox, warnings: &mut Vec<String>) -> Result<Sandbox
             ));
             Ok(Sandbox::None)
         }
-        (Err(refused), _) => Err(Error::local("cannot isolate the task", refused)
-            .with_hint("`--sandbox none` runs it without isolation")),
+        (Err(refused), _) => {
+            let hint = format!("{}; or `--sandbox none`, without isolation", refused.hint());
+            Err(Error::local("cannot isolate the task", refused).with_hint(hint))
+        }
     }
 }
 
@@ -110,6 +120,7 @@ fn definition(local: &Local, sandbox: Sandbox, data_dir: &Path) -> Value {
                 { "name": "PATH", "value": local.path.to_string_lossy() },
                 { "name": SANDBOX, "value": kind },
                 { "name": MOUNTS, "value": mounts.join(":") },
+                { "name": HOME, "value": local.home.to_string_lossy() },
                 { "name": SCRATCH, "value": data_dir.join("scratch").to_string_lossy() },
             ],
         }],

@@ -29,16 +29,20 @@ pub(super) struct Found {
 }
 
 /// Finds the data directory's emulator, or starts one and waits until it answers.
-pub(super) async fn find_or_start(data_dir: &Path, idle: Duration) -> Result<Found, Error> {
+pub(super) async fn find_or_start(
+    program: &Path,
+    data_dir: &Path,
+    idle: Duration,
+) -> Result<Found, Error> {
     let lock = open_lock(data_dir)?;
     let deadline = Instant::now() + START_PATIENCE;
     let mut started = false;
     while Instant::now() < deadline {
-        if let Some(found) = find(data_dir, &lock)? {
+        if let Some(found) = find(program, data_dir, &lock)? {
             return Ok(found);
         }
         if !started && is_free(&lock)? {
-            start(data_dir, idle)?;
+            start(program, data_dir, idle)?;
             started = true;
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -51,7 +55,7 @@ pub(super) async fn find_or_start(data_dir: &Path, idle: Duration) -> Result<Fou
 }
 
 /// The emulator that holds the lock, if it serves already.
-fn find(data_dir: &Path, lock: &File) -> Result<Option<Found>, Error> {
+fn find(program: &Path, data_dir: &Path, lock: &File) -> Result<Option<Found>, Error> {
     if is_free(lock)? {
         return Ok(None);
     }
@@ -59,7 +63,7 @@ fn find(data_dir: &Path, lock: &File) -> Result<Option<Found>, Error> {
     else {
         return Ok(None);
     };
-    if record.program != program_identity(&program()?) && retire(record.pid) {
+    if record.program != program_identity(program) && retire(record.pid) {
         return Ok(None);
     }
     let Ok(endpoint) = Url::parse(&record.endpoint) else {
@@ -84,14 +88,14 @@ fn retire(pid: u32) -> bool {
         .is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP).is_ok())
 }
 
-fn start(data_dir: &Path, idle: Duration) -> Result<(), Error> {
+fn start(program: &Path, data_dir: &Path, idle: Duration) -> Result<(), Error> {
     let cannot = |error| Error::local("cannot start the local emulator", error);
     let log = File::options()
         .create(true)
         .append(true)
         .open(data_dir.join("emulator.log"))
         .map_err(cannot)?;
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(program);
     command
         .arg("serve-data-dir")
         .arg(data_dir)
@@ -137,7 +141,7 @@ pub async fn serve(serve: Serve) -> Result<(), Error> {
     };
     let emulator = Emulator::start(config).await.map_err(cannot_serve)?;
     if let Some(bucket) = &serve.bucket {
-        emulator.ensure_bucket(bucket).map_err(cannot_serve)?;
+        emulator.ensure_bucket(bucket).await.map_err(cannot_serve)?;
     }
     print_environment(&serve, &emulator, &token);
     emulator.serve(terminated()).await.map_err(cannot_serve)
@@ -192,7 +196,7 @@ pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<()
         idle_exit: Some(idle),
     };
     let emulator = Emulator::start(config).await.map_err(cannot_serve)?;
-    emulator.ensure_bucket(BUCKET).map_err(cannot_serve)?;
+    emulator.ensure_bucket(BUCKET).await.map_err(cannot_serve)?;
     let endpoint = format!("http://{}", emulator.address());
     let identity = program_identity(&program);
     Record {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use archive::{LeftOut, Policy, Unpacked, Unpacker};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use wire::bucket::{Bucket, DownloadReader, List};
+use wire::bucket::{Bucket, List};
 use wire::contract::{Archive, Captured, Report};
 use wire::names::{AttemptObjects, RunId, Stream};
 
@@ -25,6 +25,9 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
 use crate::stage::blocking;
+
+/// A checkpoint has no report that tells its size: a tebibyte of files is no honest one's.
+const CHECKPOINT_LIMIT: u64 = 1 << 40;
 
 /// Lands what a task reported.
 pub async fn land(
@@ -93,7 +96,7 @@ async fn finish_logs(
     session: &Session,
     mut logs: Logs,
     report: &Report,
-    mut reporter: Option<&mut &mut dyn Reporter>,
+    mut reporter: Option<&mut (dyn Reporter + '_)>,
 ) -> Result<(), Error> {
     let task = report.attempt.task;
     let mut show = |stream, bytes: &[u8]| {
@@ -143,13 +146,15 @@ async fn fetch_outputs(
     let output = dir.join("output");
     fs_err::create_dir(&output).map_err(|error| Error::local("cannot make `output`", error))?;
     let refuse = |source| Error::Result { task, source };
+    // More than it was packed from is a bomb.
+    let max_bytes = report.outputs.bytes;
     match &report.outputs.archive {
         Archive::None => Ok(Outputs::default()),
         Archive::Inline(text) => {
             let bytes = STANDARD
                 .decode(text)
                 .map_err(|error| refuse(error.into()))?;
-            unpack(task, io::Cursor::new(bytes), &output, None).await
+            unpack(task, io::Cursor::new(bytes), &output, None, max_bytes).await
         }
         Archive::Object {
             generation, sha256, ..
@@ -159,8 +164,8 @@ async fn fetch_outputs(
                 .download(&name, Some(*generation))
                 .await
                 .map_err(Error::api("cannot download the outputs"))?;
-            let reader = DownloadReader::new(tokio::runtime::Handle::current(), download);
-            unpack(task, reader, &output, Some(sha256.clone())).await
+            let reader = download.into_reader(&tokio::runtime::Handle::current());
+            unpack(task, reader, &output, Some(sha256.clone()), max_bytes).await
         }
     }
 }
@@ -171,6 +176,7 @@ async fn unpack<R: Read + Send + 'static>(
     reader: R,
     output: &Path,
     sha256: Option<String>,
+    max_bytes: u64,
 ) -> Result<Outputs, Error> {
     let output = output.to_owned();
     blocking(move || {
@@ -184,7 +190,7 @@ async fn unpack<R: Read + Send + 'static>(
             task,
             source: source.into(),
         };
-        let unpacker = Unpacker::new(&output, Policy::output()).map_err(refuse)?;
+        let unpacker = Unpacker::new(&output, Policy::output(max_bytes)).map_err(refuse)?;
         let digest = unpacker.unpack(reader).map_err(refuse)?;
         if sha256.is_some_and(|expected| expected != digest.sha256) {
             let source = "the outputs' bytes are not those that were sent".into();
@@ -312,8 +318,8 @@ pub async fn land_lost(
             .download(&name, Some(generation))
             .await
             .map_err(failed)?;
-        let reader = DownloadReader::new(tokio::runtime::Handle::current(), download);
-        outputs = unpack(task.0, reader, &output, None).await?;
+        let reader = download.into_reader(&tokio::runtime::Handle::current());
+        outputs = unpack(task.0, reader, &output, None, CHECKPOINT_LIMIT).await?;
     }
     let directory = landing.settle(false)?;
     let cancelled = execution.cancelled();

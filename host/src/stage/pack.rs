@@ -293,20 +293,22 @@ fn stream_blocking(
         name: name.to_owned(),
         source,
     };
-    let mut writer = PackWriter::new(wire::bucket::UploadWriter::new(handle.clone(), upload));
-    let digest = plan.write_tar(&mut writer).map_err(pack_error)?;
-    let mut sink = writer
-        .finish()
-        .and_then(|mut sink| sink.flush().map(|()| sink))
-        .map_err(|error| Error::local(format!("cannot upload the input `{name}`"), error))?;
+    let upload_error = |error: io::Error| match ApiError::from_io(error) {
+        Ok(error) => cannot_upload(name)(error),
+        Err(error) => Error::local(format!("cannot upload the input `{name}`"), error),
+    };
+    let mut writer = PackWriter::new(upload.into_writer(handle));
+    let digest = match plan.write_tar(&mut writer) {
+        Err(archive::Error::Output(error)) => return Err(upload_error(error)),
+        digest => digest.map_err(pack_error)?,
+    };
+    let sink = writer.finish().map_err(upload_error)?;
     if digest != *expected {
         sink.abandon();
         let path = name.into();
         return Err(pack_error(archive::Error::Changed { path }));
     }
-    sink.finish()
-        .map(|meta| meta.size)
-        .map_err(cannot_upload(name))
+    sink.finish().map(|meta| meta.size).map_err(upload_error)
 }
 
 async fn compress(tar: Bytes) -> Result<Bytes, Error> {

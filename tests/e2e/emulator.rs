@@ -1,0 +1,199 @@
+//! The emulator's process: one per data directory, found again, gone when idle; and `sortie emulator`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+
+use crate::harness::{Machine, wait_until};
+
+/// One request as it stands; the status of its answer.
+fn status(endpoint: &str, request: &str) -> u16 {
+    let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+        .split_whitespace()
+        .nth(1)
+        .unwrap_or_else(|| panic!("{answer}"))
+        .parse()
+        .unwrap()
+}
+
+fn get(endpoint: &str, path: &str, headers: &str) -> u16 {
+    let host = if headers.contains("Host:") {
+        ""
+    } else {
+        "Host: 127.0.0.1\r\n"
+    };
+    status(
+        endpoint,
+        &format!("GET {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n"),
+    )
+}
+
+#[test]
+fn one_process_serves_all_runs_of_a_data_directory() {
+    let machine = Machine::new();
+    let starts: Vec<_> = (0..4)
+        .map(|_| machine.sortie(["run", "-q", "--", "true"]).start())
+        .collect();
+    for running in starts {
+        running.end().code(0);
+    }
+    let pid = machine.emulator_pid().unwrap();
+    machine.sortie(["run", "-q", "--", "true"]).enter().code(0);
+    assert_eq!(machine.emulator_pid(), Some(pid));
+    let mode = fs::metadata(machine.data().join("emulator.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600, "its token is its owner's alone");
+}
+
+#[test]
+fn a_killed_one_is_replaced_and_its_state_is_there() {
+    let machine = Machine::new();
+    machine.write("data", "x");
+    let words = ["run", "-i", "data", "--", "cat", "input/data"];
+    machine.sortie(words).enter().code(0);
+    machine.kill_emulator();
+    machine
+        .sortie(words)
+        .enter()
+        .code(0)
+        .prints("x")
+        .says("already in the bucket");
+}
+
+#[test]
+fn it_leaves_when_idle() {
+    let machine = Machine::new();
+    let typed = machine
+        .sortie(["run", "-q", "--", "true"])
+        .env("SORTIE_EMULATOR_IDLE", "1s");
+    typed.enter().code(0);
+    wait_until("it has left", || machine.emulator_pid().is_none());
+    machine.sortie(["run", "-q", "--", "true"]).enter().code(0);
+}
+
+#[test]
+fn its_door_is_shut_to_who_has_no_token_and_to_browsers() {
+    let machine = Machine::new();
+    machine.sortie(["run", "-q", "--", "true"]).enter().code(0);
+    let (endpoint, token) = machine.emulator();
+    let jobs = "/v2/projects/sortie-local/locations/local/jobs";
+    let auth = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(get(&endpoint, jobs, &auth), 200);
+    assert_eq!(get(&endpoint, jobs, ""), 401);
+    assert_eq!(get(&endpoint, jobs, "Authorization: Bearer guess\r\n"), 401);
+    assert_eq!(
+        get(
+            &endpoint,
+            jobs,
+            &format!("{auth}Origin: http://evil.test\r\n")
+        ),
+        403
+    );
+    assert_eq!(
+        get(&endpoint, jobs, &format!("{auth}Host: evil.test\r\n")),
+        403
+    );
+    let objects = "/storage/v1/b/goog-sortie-local/o";
+    assert_eq!(get(&endpoint, objects, &auth), 200);
+    assert_eq!(get(&endpoint, objects, ""), 401);
+}
+
+#[test]
+fn a_tasks_own_token_opens_only_what_its_run_names() {
+    let machine = Machine::new();
+    machine.write("data", "x");
+    machine.write("probe.py", PROBE);
+    let words = [
+        "run",
+        "-q",
+        "-i",
+        "data",
+        "-i",
+        "probe.py",
+        "--",
+        "python3",
+        "input/probe.py",
+    ];
+    let done = machine.sortie(words).enter().code(0);
+    let said = String::from_utf8(done.stdout).unwrap();
+    let expected = "list 403\njobs 403\nwrite inputs 403\nwrite runs 200\noverwrite 403\ndelete 403\nabsent 403\n";
+    assert_eq!(said, expected);
+}
+
+/// What a hostile task would try with the token that the metadata server hands it.
+const PROBE: &str = r#"
+import json, os, urllib.error, urllib.request
+
+def call(what, method, url, headers, body=None):
+    request = urllib.request.Request(url, method=method, headers=headers, data=body)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            print(what, answer.status)
+    except urllib.error.HTTPError as error:
+        print(what, error.code)
+
+meta = "http://%s/computeMetadata/v1/instance/service-accounts/default/token" % os.environ["GCE_METADATA_HOST"]
+token = json.load(urllib.request.urlopen(urllib.request.Request(meta, headers={"Metadata-Flavor": "Google"})))
+auth = {"Authorization": "Bearer " + token["access_token"]}
+base = os.environ["STORAGE_EMULATOR_HOST"]
+bucket = "goog-sortie-local"
+objects = base + "/storage/v1/b/" + bucket + "/o"
+upload = base + "/upload/storage/v1/b/" + bucket + "/o?uploadType=media&name="
+call("list", "GET", objects, auth)
+call("jobs", "GET", base + "/v2/projects/sortie-local/locations/local/jobs", auth)
+call("write inputs", "POST", upload + "inputs/evil.tar.gz", auth, b"x")
+call("write runs", "POST", upload + "runs/mine", auth, b"x")
+call("overwrite", "POST", upload + "runs/mine", auth, b"y")
+call("delete", "DELETE", objects + "/runs%2Fmine", auth)
+call("absent", "GET", objects + "/runs%2Fabsent", auth)
+"#;
+
+#[test]
+fn sortie_emulator_prints_where_to_point_other_clients() {
+    let machine = Machine::new();
+    let words = [
+        "emulator",
+        "--state",
+        "state",
+        "--bucket",
+        "their-bucket",
+        "--anonymous",
+    ];
+    let mut running = machine.sortie(words).start();
+    let mut endpoint = String::new();
+    for _ in 0..8 {
+        let line = running.line();
+        let (name, value) = line
+            .strip_prefix("export ")
+            .unwrap()
+            .split_once('=')
+            .unwrap();
+        assert!(
+            value.starts_with('\'') && value.ends_with('\'') && value.len() > 2,
+            "{line}"
+        );
+        if name == "STORAGE_EMULATOR_HOST" {
+            endpoint = value.trim_matches('\'').to_owned();
+        }
+    }
+    assert_eq!(get(&endpoint, "/storage/v1/b/their-bucket/o", ""), 200);
+    assert_eq!(
+        get(
+            &endpoint,
+            "/v2/projects/sortie-local/locations/us-central1/jobs",
+            ""
+        ),
+        401
+    );
+    running.signal(Signal::INT);
+    running.end().code(0);
+}

@@ -1,0 +1,316 @@
+//! Bytes that are not what they say: poisoned inputs, forged reports, twin starts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::api::{Api, RetryConfig, http_client};
+use wire::bucket::{Bucket, List, NewObject, ObjectMeta, Precondition};
+use wire::contract::{Document, Report};
+use wire::names::{Attempt, AttemptObjects, RunId};
+use wire::token::{StaticToken, Token, Tokens};
+
+use crate::harness::{Machine, wait_until};
+
+fn with_bucket<T>(machine: &Machine, work: impl AsyncFnOnce(Bucket) -> T) -> T {
+    let (endpoint, token) = machine.emulator();
+    let endpoint = endpoint.parse().unwrap();
+    let source = Arc::new(StaticToken(Token::new(token, None)));
+    let tokens = Tokens::origin(&endpoint, source);
+    let api = Api::new(http_client().unwrap(), tokens, None, RetryConfig::default());
+    let bucket = Bucket::new(api, &endpoint, "goog-sortie-local");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work(bucket))
+}
+
+fn objects(machine: &Machine, prefix: &str) -> Vec<ObjectMeta> {
+    with_bucket(machine, async |bucket| {
+        bucket
+            .list(&List {
+                prefix,
+                ..List::default()
+            })
+            .await
+            .unwrap()
+            .objects
+    })
+}
+
+/// The names of what the bucket holds.
+pub(crate) fn names(machine: &Machine, prefix: &str) -> Vec<String> {
+    objects(machine, prefix)
+        .into_iter()
+        .map(|object| object.name)
+        .collect()
+}
+
+fn insert(
+    machine: &Machine,
+    name: &str,
+    metadata: BTreeMap<String, String>,
+    over: Precondition,
+    body: &[u8],
+) {
+    let object = NewObject {
+        content_type: "application/octet-stream",
+        metadata,
+        custom_time: None,
+        precondition: over,
+    };
+    let body = Bytes::copy_from_slice(body);
+    with_bucket(machine, async |bucket| {
+        bucket.insert(name, &object, body).await.unwrap()
+    });
+}
+
+#[test]
+fn a_poisoned_object_is_noticed_before_the_command_starts() {
+    let machine = Machine::new();
+    machine.write("good", "good");
+    machine.write("evil", "evil");
+    let run = |input: &str| {
+        let input = format!("data={input}");
+        machine
+            .sortie([
+                "run",
+                "--json",
+                "-i",
+                &input,
+                "--",
+                "sh",
+                "-c",
+                "cat input/data; echo ran > output/ran",
+            ])
+            .enter()
+    };
+    run("good").code(0);
+    let good = objects(&machine, "inputs/").remove(0);
+    run("evil").code(0);
+    let evil = objects(&machine, "inputs/")
+        .into_iter()
+        .find(|o| o.name != good.name)
+        .unwrap();
+    let bytes = with_bucket(&machine, async |bucket| {
+        bucket.read(&evil.name, 1 << 20).await.unwrap().1
+    });
+    // Whoever may write inputs can make an object that looks like the good one to a host.
+    insert(
+        &machine,
+        &good.name,
+        good.metadata,
+        Precondition::Generation(good.generation),
+        &bytes,
+    );
+    let result = run("good").code(125).result();
+    let task = &result["tasks"][0];
+    assert_eq!(task["outcome"], "setup");
+    assert!(
+        task["problem"].as_str().unwrap().contains(&good.name),
+        "{task}"
+    );
+    let directory = std::path::Path::new(task["directory"].as_str().unwrap());
+    assert!(!directory.join("output/ran").exists() && directory.join("output").exists());
+}
+
+#[test]
+fn an_object_that_is_not_ours_by_its_metadata_is_replaced_and_said() {
+    let machine = Machine::new();
+    machine.write("data", "good");
+    let words = ["run", "-i", "data", "--", "cat", "input/data"];
+    machine.sortie(words).enter().code(0).prints("good");
+    let good = objects(&machine, "inputs/").remove(0);
+    insert(
+        &machine,
+        &good.name,
+        BTreeMap::new(),
+        Precondition::Generation(good.generation),
+        b"junk",
+    );
+    machine
+        .sortie(words)
+        .enter()
+        .code(0)
+        .prints("good")
+        .says("held other bytes than its name says");
+    machine
+        .sortie(words)
+        .enter()
+        .code(0)
+        .prints("good")
+        .says("already in the bucket");
+}
+
+#[test]
+fn an_input_that_is_gone_is_sent_again_and_the_task_started_again() {
+    let machine = Machine::new();
+    machine.write("data", "precious");
+    machine
+        .sortie(["run", "-i", "data", "--", "true"])
+        .enter()
+        .code(0);
+    let pack = objects(&machine, "inputs/").remove(0);
+    // The lifecycle rule strikes between the host's look and the container's fetch: the pack is deleted
+    // as soon as the start is written.
+    let script = "while [ ! -e output/x ]; do cat input/data > output/x; done; cat input/data";
+    let before = names(&machine, "runs/").len();
+    let running = machine
+        .sortie(["run", "-q", "-i", "data", "--", "sh", "-c", script])
+        .start();
+    wait_until("the run is recorded", || {
+        names(&machine, "runs/").len() > before
+    });
+    with_bucket(&machine, async |bucket| {
+        bucket.delete(&pack.name, None).await.unwrap()
+    });
+    let done = running.end().code(0).prints("precious");
+    // The race may be won by the container; then there was nothing to send again.
+    let again = names(&machine, "inputs/").contains(&pack.name);
+    assert_eq!(
+        again,
+        done.stderr.contains("it is sent again"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_forged_report_is_ignored() {
+    let machine = Machine::new();
+    let script = "echo real > output/f; while [ $((i+=1)) -lt 15 ]; do sleep 0.1; done; exit 6";
+    let words = ["run", "--json", "--", "sh", "-c", script];
+    let mut running = machine.sortie(words).start();
+    let run: RunId = running.event("started")["run"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    wait_until("it is claimed", || {
+        !names(&machine, &run.claims()).is_empty()
+    });
+    let forged = AttemptObjects {
+        run,
+        attempt: Attempt {
+            task: 0,
+            start: 0,
+            retry: 0,
+        },
+        key: "00000000000000000000000000000000".to_owned(),
+    };
+    let later = AttemptObjects {
+        attempt: Attempt {
+            task: 0,
+            start: 0,
+            retry: 1,
+        },
+        ..forged.clone()
+    };
+    for objects in [&forged, &later] {
+        insert(
+            &machine,
+            &objects.report(),
+            BTreeMap::new(),
+            Precondition::Absent,
+            b"{\"version\":1}",
+        );
+    }
+    let done = running.end().code(6);
+    let warned = done.lines().iter().any(|line| {
+        line["event"] == "warning"
+            && line["text"]
+                .as_str()
+                .unwrap()
+                .contains("not written by its entrypoint")
+    });
+    assert!(warned, "{}", String::from_utf8_lossy(&done.stdout));
+    let directory = done.result()["tasks"][0]["directory"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        std::fs::read_to_string(directory + "/output/f").unwrap(),
+        "real\n"
+    );
+}
+
+#[test]
+fn a_twin_start_finds_the_claim_and_leaves() {
+    let machine = Machine::new();
+    let words = [
+        "run",
+        "--json",
+        "--out",
+        "o",
+        "--",
+        "sh",
+        "-c",
+        "echo ran >> output/f",
+    ];
+    let done = machine.sortie(words).enter().code(0);
+    let run: RunId = done.result()["run"].as_str().unwrap().parse().unwrap();
+    // The same start once more, as a retried `:run` would make it.
+    let (endpoint, token) = machine.emulator();
+    let job = names(&machine, "runs/").len();
+    let uri = format!("gs://goog-sortie-local/{}", run.start(0));
+    let record: serde_json::Value = with_bucket(&machine, async |bucket| {
+        serde_json::from_slice(&bucket.read(&run.record(), 1 << 20).await.unwrap().1).unwrap()
+    });
+    let url = format!(
+        "{endpoint}/v2/projects/sortie-local/locations/local/jobs/{}",
+        record["job"].as_str().unwrap()
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let body = serde_json::json!({ "overrides": { "containerOverrides": [
+        { "env": [{ "name": "SORTIE_RUN", "value": uri }] }
+    ]}});
+    runtime.block_on(async {
+        let http = http_client().unwrap();
+        let answer = http
+            .post(format!("{url}:run"))
+            .bearer_auth(&token)
+            .json(&body)
+            .send()
+            .await;
+        assert_eq!(answer.unwrap().status(), 200);
+        loop {
+            let list = http
+                .get(format!("{url}/executions"))
+                .bearer_auth(&token)
+                .send()
+                .await
+                .unwrap();
+            let list: serde_json::Value = list.json().await.unwrap();
+            let all = list["executions"].as_array().unwrap();
+            assert_eq!(all.len(), 2, "{list}");
+            if all
+                .iter()
+                .all(|execution| execution["completionTime"].is_string())
+            {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!(
+        names(&machine, "runs/").len(),
+        job,
+        "the twin wrote nothing"
+    );
+    let reports = names(&machine, &run.reports());
+    let report = with_bucket(&machine, async |bucket| {
+        Report::from_json(&bucket.read(&reports[0], 1 << 20).await.unwrap().1).unwrap()
+    });
+    assert_eq!(
+        report.attempt,
+        Attempt {
+            task: 0,
+            start: 0,
+            retry: 0
+        }
+    );
+}

@@ -1,0 +1,14 @@
+//! The real binary, a home of its own, real bytes over real HTTP: what a user sees.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod arguments;
+mod coming_back;
+mod emulator;
+mod examples;
+mod forgeries;
+mod harness;
+mod inputs;
+mod library;
+mod outputs;
+mod refusals;
+mod sandbox;
