@@ -1,0 +1,126 @@
+//! Bodies in both directions: whole, streamed from disk, or read with a limit.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::mpsc;
+
+use crate::refusal::{Outcome, Refusal};
+
+/// How much of a file is read at once.
+const PIECE: usize = 256 * 1024;
+/// Pieces read ahead of a slow receiver.
+const AHEAD: usize = 4;
+
+pub(crate) type Body = BoxBody<Bytes, io::Error>;
+
+pub(crate) fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
+}
+
+/// A body read from `source` by a thread of its own; `length` is what it will give, if known.
+pub(crate) fn streamed(source: impl Read + Send + 'static, length: Option<u64>) -> Body {
+    let (sender, pieces) = mpsc::channel(AHEAD);
+    tokio::task::spawn_blocking(move || pump(source, &sender));
+    Streamed {
+        pieces,
+        left: length,
+    }
+    .boxed()
+}
+
+fn pump(mut source: impl Read, pieces: &mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let mut piece = BytesMut::zeroed(PIECE);
+        let read = source.read(&mut piece).map(|count| {
+            piece.truncate(count);
+            piece.freeze()
+        });
+        let last = !matches!(&read, Ok(piece) if !piece.is_empty());
+        if last && read.is_ok() {
+            return;
+        }
+        if pieces.blocking_send(read).is_err() || last {
+            return;
+        }
+    }
+}
+
+struct Streamed {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    left: Option<u64>,
+}
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = std::task::ready!(self.pieces.poll_recv(context));
+        if let (Some(Ok(piece)), Some(left)) = (&piece, self.left.as_mut()) {
+            *left = left.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A request's body: still on the wire, or already here.
+pub(crate) enum Source {
+    Wire(Incoming),
+    Whole(Option<Bytes>),
+}
+
+impl Source {
+    /// The next piece; `None` at the proper end.
+    pub(crate) async fn next(&mut self) -> Outcome<Option<Bytes>> {
+        let wire = match self {
+            Self::Whole(bytes) => return Ok(bytes.take()),
+            Self::Wire(wire) => wire,
+        };
+        while let Some(frame) = wire.frame().await {
+            let frame = frame.map_err(|_| Refusal::invalid("The request body ended early."))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All of it, which may be at most `limit` bytes.
+    pub(crate) async fn collect(&mut self, limit: usize) -> Outcome<Bytes> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.next().await? {
+            if whole.len() + piece.len() > limit {
+                return Err(Refusal::too_large(format!(
+                    "Request payload size exceeds the limit: {limit} bytes."
+                )));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Reads what nobody wanted, so that a client still sending sees the answer and not a reset connection.
+    pub(crate) async fn drain(&mut self) {
+        while let Ok(Some(_)) = self.next().await {}
+    }
+}

@@ -1,0 +1,87 @@
+//! Which path is whose.
+
+use std::time::Duration;
+
+use http::Method;
+use hyper::body::Incoming;
+
+use crate::answer::{self, Answer, Shape};
+use crate::body::Source;
+use crate::call::Call;
+use crate::refusal::{Outcome, Refusal};
+use crate::server::Site;
+use crate::{door, run, secret, storage};
+
+/// How long a refused client may go on sending.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(crate) async fn answer(site: &Site, request: http::Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let shape = shape(&head.method, head.uri.path(), head.uri.query());
+    if let Err(refusal) = door::check(&head.headers) {
+        return answer::refused(&refusal, shape);
+    }
+    let mut call = match Call::new(head, Source::Wire(body)) {
+        Ok(call) => call,
+        Err(refusal) => return answer::refused(&refusal, shape),
+    };
+    let answer = dispatch(site, &mut call, shape).await;
+    let _ = tokio::time::timeout(DRAIN, call.body.drain()).await;
+    answer
+}
+
+/// Answers one call; a batch's parts come here too.
+pub(crate) async fn dispatch(site: &Site, call: &mut Call, shape: Shape) -> Answer {
+    match route(site, call).await {
+        Ok(answer) => answer,
+        Err(refusal) => answer::refused(&refusal, shape),
+    }
+}
+
+async fn route(site: &Site, call: &mut Call) -> Outcome<Answer> {
+    let segments = std::mem::take(&mut call.segments);
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["v2", "projects", project, "locations", region, rest @ ..] => {
+            site.tokens.owner(&call.headers)?;
+            run::route(site, call, run::Place { project, region }, rest).await
+        }
+        ["v1", "projects", project, "secrets", rest @ ..] => {
+            site.tokens.owner(&call.headers)?;
+            secret::route(site, call, project, rest).await
+        }
+        [""] if call.method == Method::GET => Ok(answer::no_content()),
+        _ => storage::route(site, call, &path).await,
+    }
+}
+
+/// The shape of an error, which depends on the path alone.
+pub(crate) fn shape(method: &Method, path: &str, query: Option<&str>) -> Shape {
+    let media = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=media"));
+    if path.starts_with("/v2/") || path.starts_with("/v1/") {
+        Shape::Status
+    } else if path.starts_with("/download/") || (media && method == Method::GET) {
+        Shape::Text
+    } else if JSON.iter().any(|own| {
+        path.strip_prefix('/')
+            .is_some_and(|path| path.starts_with(own))
+    }) {
+        Shape::Errors
+    } else {
+        Shape::Xml
+    }
+}
+
+/// The first segments of the storage JSON API's paths; every other path is the XML API's.
+const JSON: [&str; 4] = ["storage/", "upload/", "resumable/", "batch/"];
+
+/// Whether a path can be a bucket and an object, as the XML API has them.
+pub(crate) fn is_xml(path: &[&str]) -> bool {
+    let first = format!("{}/", path.first().unwrap_or(&""));
+    !JSON.contains(&first.as_str()) && !["download/", "v1/", "v2/"].contains(&first.as_str())
+}
+
+/// For a path that nothing answers.
+pub(crate) fn nowhere() -> Refusal {
+    Refusal::not_found("Not Found")
+}

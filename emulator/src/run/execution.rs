@@ -1,0 +1,296 @@
+//! Executions and their tasks: start, read, cancel, delete.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use super::job::{check_etag, done, find as find_job};
+use super::overrides::{self, Plan};
+use super::page::{Page, place};
+use super::record::{Execution, Job, Subject, Task, TaskState};
+use super::state::{State, Stop};
+use super::{show, spec, supervise};
+use crate::answer::{self, Answer};
+use crate::call::Call;
+use crate::clock;
+use crate::refusal::{Outcome, Refusal};
+use crate::schema;
+
+fn missing(id: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "Resource '{id}' of kind 'EXECUTION' was not found: it does not exist."
+    ))
+}
+
+/// An execution of a job, or with `-` of any.
+fn find(state: &State, job: &str, id: &str) -> Outcome<Execution> {
+    let records = state.records();
+    let found = records
+        .executions
+        .get(id)
+        .filter(|execution| job == "-" || execution.job == job);
+    found.cloned().ok_or_else(|| missing(id))
+}
+
+pub(crate) async fn run(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
+    let request = schema::message(spec::RUN_REQUEST, call.json().await?, "")?;
+    let job = find_job(state, id)?;
+    check_etag(
+        request.get("etag").and_then(Value::as_str),
+        &show::etag(&job.uid, job.updated),
+    )?;
+    let none = Map::new();
+    let given = request
+        .get("overrides")
+        .and_then(Value::as_object)
+        .unwrap_or(&none);
+    let execution = new_execution(state, &job, overrides::apply(&job.body, given)?);
+    if request.get("validateOnly") == Some(&Value::Bool(true)) {
+        let resource = show::execution(state, &execution);
+        return done(state, "Execution", resource, true);
+    }
+    start(state, execution)
+}
+
+fn new_execution(state: &State, job: &Job, plan: Plan) -> Execution {
+    let now = Timestamp::now();
+    let template = job
+        .body
+        .get("template")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let map = |key| {
+        template
+            .get(key)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let mut labels = map("labels");
+    for (key, value) in [
+        ("cloud.googleapis.com/location", state.region.as_str()),
+        ("run.googleapis.com/job", &job.id),
+        (
+            "run.googleapis.com/jobGeneration",
+            &job.generation.to_string(),
+        ),
+        ("run.googleapis.com/jobUid", &job.uid),
+    ] {
+        labels.insert(key.to_owned(), value.into());
+    }
+    let parallelism = template
+        .get("parallelism")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    Execution {
+        id: format!("{}-{}", job.id, clock::random_suffix(5)),
+        uid: uuid::Uuid::new_v4().to_string(),
+        job: job.id.clone(),
+        job_uid: job.uid.clone(),
+        job_generation: job.generation,
+        created: now,
+        started: None,
+        completed: None,
+        updated: now,
+        labels,
+        annotations: map("annotations"),
+        template: plan.template,
+        parallelism: u32::try_from(parallelism).unwrap_or(u32::MAX),
+        tasks: vec![Task::default(); plan.task_count],
+        cancelled: false,
+        doomed: false,
+        fault: None,
+        storage_host: state.storage_host.clone(),
+    }
+}
+
+fn start(state: &Arc<State>, mut execution: Execution) -> Outcome<Answer> {
+    let (switch, stop) = watch::channel(Stop::Go);
+    let job = {
+        let mut records = state.records();
+        if records.stopping {
+            return Err(Refusal::unavailable("The emulator is stopping."));
+        }
+        while records.executions.contains_key(&execution.id) {
+            execution.id = format!("{}-{}", execution.job, clock::random_suffix(5));
+        }
+        let Some(job) = records.jobs.get_mut(&execution.job) else {
+            return Err(missing(&execution.job));
+        };
+        job.execution_count += 1;
+        job.latest = Some(execution.id.clone());
+        let job = job.clone();
+        records
+            .executions
+            .insert(execution.id.clone(), execution.clone());
+        records.running.insert(execution.id.clone(), switch);
+        job
+    };
+    let id = execution.id.clone();
+    // Recorded before it runs: a crash in between must not leave a run that nobody knows of.
+    let recorded = state
+        .save_execution(&execution)
+        .and_then(|()| state.save_job(&job));
+    let operation = recorded.and_then(|()| state.add_operation(Subject::Execution(id.clone())));
+    let operation = match operation {
+        Ok(operation) => operation,
+        Err(failure) => {
+            let mut records = state.records();
+            records.executions.remove(&id);
+            records.running.remove(&id);
+            return Err(failure.into());
+        }
+    };
+    let shown = show::operation(state, &state.records(), &operation);
+    tokio::spawn(supervise::supervise(Arc::clone(state), id, stop));
+    Ok(answer::json(&shown))
+}
+
+pub(crate) fn get(state: &State, job: &str, id: &str) -> Outcome<Answer> {
+    let execution = find(state, job, id)?;
+    Ok(answer::json(&show::execution(state, &execution)))
+}
+
+pub(crate) fn list(state: &State, call: &Call, job: &str) -> Outcome<Answer> {
+    let page = Page::of(call)?;
+    if job != "-" {
+        find_job(state, job)?;
+    }
+    let records = state.records();
+    let of_job = records
+        .executions
+        .values()
+        .filter(|execution| job == "-" || execution.job == job);
+    let entries = of_job
+        .map(|execution| (place(execution.created, &execution.id), execution))
+        .collect();
+    Ok(page.answer("executions", entries, |execution| {
+        show::execution(state, execution)
+    }))
+}
+
+pub(crate) async fn cancel(
+    state: &Arc<State>,
+    call: &mut Call,
+    job: &str,
+    id: &str,
+) -> Outcome<Answer> {
+    let request = schema::message(spec::CANCEL_REQUEST, call.json().await?, "")?;
+    let execution = find(state, job, id)?;
+    check_etag(
+        request.get("etag").and_then(Value::as_str),
+        &show::etag(&execution.uid, execution.updated),
+    )?;
+    let rehearsal = request.get("validateOnly") == Some(&Value::Bool(true));
+    if execution.is_done() {
+        let message = format!("Execution '{id}' cannot be cancelled because it is not running.");
+        return Err(Refusal::failed_precondition(message));
+    }
+    if rehearsal {
+        return done(state, "Execution", show::execution(state, &execution), true);
+    }
+    let operation = state.add_operation(Subject::Execution(id.to_owned()))?;
+    request_cancel(state, id, false);
+    Ok(answer::json(&show::operation(
+        state,
+        &state.records(),
+        &operation,
+    )))
+}
+
+fn request_cancel(state: &State, id: &str, doomed: bool) {
+    state.change(id, |execution| {
+        execution.cancelled |= !execution.is_done();
+        execution.doomed |= doomed;
+    });
+    if let Some(switch) = state.records().running.get(id) {
+        switch.send_replace(Stop::Cancel);
+    }
+}
+
+/// Deletes a finished execution; one that runs is cancelled first.
+pub(crate) fn delete(state: &Arc<State>, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
+    let execution = find(state, job, id)?;
+    check_etag(
+        call.query.get("etag"),
+        &show::etag(&execution.uid, execution.updated),
+    )?;
+    if call.query.flag("validateOnly") {
+        return done(state, "Execution", show::execution(state, &execution), true);
+    }
+    if execution.is_done() {
+        state.remove_execution(id)?;
+        return done(
+            state,
+            "Execution",
+            show::execution(state, &execution),
+            false,
+        );
+    }
+    let operation = state.add_operation(Subject::Execution(id.to_owned()))?;
+    request_cancel(state, id, true);
+    Ok(answer::json(&show::operation(
+        state,
+        &state.records(),
+        &operation,
+    )))
+}
+
+pub(crate) fn tasks(state: &State, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
+    let page = Page::of(call)?;
+    let records = state.records();
+    let mut entries = Vec::new();
+    let chosen = records.executions.values().filter(|execution| {
+        (job == "-" || execution.job == job) && (id == "-" || execution.id == id)
+    });
+    for execution in chosen {
+        // In the order of their indices within an execution.
+        let tasks = execution.tasks.iter().enumerate();
+        entries.extend(tasks.map(|(index, task)| {
+            let order = format!("{}/{:06}", execution.id, 999_999 - index);
+            (place(execution.created, &order), (execution, index, task))
+        }));
+    }
+    if entries.is_empty() && id != "-" {
+        return Err(missing(id));
+    }
+    Ok(page.answer("tasks", entries, |(execution, index, task)| {
+        show::task(state, execution, index, task)
+    }))
+}
+
+pub(crate) fn task(state: &State, job: &str, id: &str, task: &str) -> Outcome<Answer> {
+    let absent = || {
+        Refusal::not_found(format!(
+            "Resource '{task}' of kind 'TASK' was not found: it does not exist."
+        ))
+    };
+    let (execution, number) = task.rsplit_once("-task").ok_or_else(absent)?;
+    let found = find(state, job, if id == "-" { execution } else { id })?;
+    let index: usize = number
+        .parse()
+        .ok()
+        .filter(|_| found.id == execution)
+        .ok_or_else(absent)?;
+    let record = found.tasks.get(index).ok_or_else(absent)?;
+    Ok(answer::json(&show::task(state, &found, index, record)))
+}
+
+/// Ends an execution for a reason that is none of its tasks'.
+pub(crate) fn fail(execution: &mut Execution, reason: &str, message: &str) {
+    let now = Timestamp::now();
+    for task in execution
+        .tasks
+        .iter_mut()
+        .filter(|task| task.completed.is_none())
+    {
+        task.state = TaskState::Failed;
+        task.completed = Some(now);
+    }
+    execution.fault = Some((reason.to_owned(), message.to_owned()));
+    execution.completed = Some(now);
+    execution.updated = now;
+}

@@ -1,0 +1,261 @@
+//! Jobs: create, read, change, delete, and their policies.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::page::{Page, place};
+use super::record::{Job, Policy, Subject};
+use super::state::{State, Stop};
+use super::{show, spec, validate};
+use crate::answer::{self, Answer};
+use crate::call::Call;
+use crate::refusal::{Outcome, Refusal};
+use crate::schema::{self, Field, Kind};
+
+fn missing(id: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "Resource '{id}' of kind 'JOB' in region was not found: it does not exist."
+    ))
+}
+
+pub(crate) fn find(state: &State, id: &str) -> Outcome<Job> {
+    state
+        .records()
+        .jobs
+        .get(id)
+        .cloned()
+        .ok_or_else(|| missing(id))
+}
+
+/// Refuses a stale `etag`.
+pub(crate) fn check_etag(given: Option<&str>, actual: &str) -> Outcome<()> {
+    match given {
+        Some(given) if given != actual => Err(Refusal::aborted(
+            "ABORTED: The resource has been modified since it was read: its etag differs from the one given.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn render(state: &State, job: &Job) -> Value {
+    show::job(state, &state.records(), job)
+}
+
+/// The operation of something already done; recorded unless it was only a rehearsal.
+pub(crate) fn done(state: &State, kind: &str, resource: Value, rehearsal: bool) -> Outcome<Answer> {
+    let subject = Subject::Done {
+        kind: kind.into(),
+        resource,
+    };
+    let operation = if rehearsal {
+        let id = uuid::Uuid::new_v4().to_string();
+        super::record::Operation {
+            id,
+            created: Timestamp::now(),
+            subject,
+        }
+    } else {
+        state.add_operation(subject)?
+    };
+    Ok(answer::json(&show::operation(
+        state,
+        &state.records(),
+        &operation,
+    )))
+}
+
+pub(crate) fn get(state: &State, id: &str) -> Outcome<Answer> {
+    let job = find(state, id)?;
+    Ok(answer::json(&render(state, &job)))
+}
+
+pub(crate) fn list(state: &State, call: &Call) -> Outcome<Answer> {
+    let page = Page::of(call)?;
+    let records = state.records();
+    let jobs = records
+        .jobs
+        .values()
+        .map(|job| (place(job.created, &job.id), job))
+        .collect();
+    Ok(page.answer("jobs", jobs, |job| show::job(state, &records, job)))
+}
+
+/// The body of a create or patch, checked and completed.
+async fn body(state: &State, call: &mut Call) -> Outcome<(Map<String, Value>, Option<String>)> {
+    let mut body = schema::message(spec::JOB, call.json().await?, "job")?;
+    body.remove("name");
+    let etag = match body.remove("etag") {
+        Some(Value::String(etag)) => Some(etag),
+        _ => None,
+    };
+    validate::job(&mut body, &state.account)?;
+    Ok((body, etag))
+}
+
+pub(crate) async fn create(state: &Arc<State>, call: &mut Call) -> Outcome<Answer> {
+    let id = call.query.get("jobId").unwrap_or_default().to_owned();
+    validate::job_id(&id)?;
+    let rehearsal = call.query.flag("validateOnly");
+    let (body, _) = body(state, call).await?;
+    insert(state, &id, body, rehearsal)
+}
+
+fn insert(state: &State, id: &str, body: Map<String, Value>, rehearsal: bool) -> Outcome<Answer> {
+    let now = Timestamp::now();
+    let job = Job {
+        id: id.to_owned(),
+        uid: uuid::Uuid::new_v4().to_string(),
+        generation: 1,
+        created: now,
+        updated: now,
+        body,
+        execution_count: 0,
+        latest: None,
+        policy: Policy::default(),
+    };
+    {
+        let mut records = state.records();
+        if records.jobs.contains_key(id) {
+            return Err(Refusal::conflict(format!(
+                "Resource '{id}' already exists."
+            )));
+        }
+        if !rehearsal {
+            records.jobs.insert(id.to_owned(), job.clone());
+        }
+    }
+    if !rehearsal {
+        state.save_job(&job)?;
+    }
+    let resource = render(state, &job);
+    done(state, "Job", resource, rehearsal)
+}
+
+pub(crate) async fn patch(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
+    let rehearsal = call.query.flag("validateOnly");
+    let (body, etag) = body(state, call).await?;
+    if call.query.flag("allowMissing") && !state.records().jobs.contains_key(id) {
+        validate::job_id(id)?;
+        return insert(state, id, body, rehearsal);
+    }
+    let mut job = find(state, id)?;
+    check_etag(etag.as_deref(), &show::etag(&job.uid, job.updated))?;
+    job.body = body;
+    job.generation += 1;
+    job.updated = Timestamp::now();
+    if !rehearsal {
+        state.records().jobs.insert(id.to_owned(), job.clone());
+        state.save_job(&job)?;
+    }
+    let resource = render(state, &job);
+    done(state, "Job", resource, rehearsal)
+}
+
+/// Deletes a job with its executions; those that run are cancelled first.
+pub(crate) fn delete(state: &Arc<State>, call: &Call, id: &str) -> Outcome<Answer> {
+    let job = find(state, id)?;
+    check_etag(call.query.get("etag"), &show::etag(&job.uid, job.updated))?;
+    let rehearsal = call.query.flag("validateOnly");
+    let resource = render(state, &job);
+    if !rehearsal {
+        let finished = doom(state, id);
+        for execution in finished {
+            state.remove_execution(&execution)?;
+        }
+        state.remove_job(id)?;
+    }
+    done(state, "Job", resource, rehearsal)
+}
+
+/// Cancels a job's running executions for good, and names the finished ones.
+fn doom(state: &State, job: &str) -> Vec<String> {
+    let mut records = state.records();
+    let mut finished = Vec::new();
+    let mut running = Vec::new();
+    for execution in records
+        .executions
+        .values_mut()
+        .filter(|execution| execution.job == job)
+    {
+        if execution.is_done() {
+            finished.push(execution.id.clone());
+        } else {
+            execution.doomed = true;
+            execution.cancelled = true;
+            running.push(execution.id.clone());
+        }
+    }
+    for switch in running.iter().filter_map(|id| records.running.get(id)) {
+        switch.send_replace(Stop::Cancel);
+    }
+    finished
+}
+
+pub(crate) fn get_policy(state: &State, id: &str) -> Outcome<Answer> {
+    let job = find(state, id)?;
+    Ok(answer::json(&job.policy.to_json()))
+}
+
+pub(crate) async fn set_policy(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
+    const POLICY: &[Field] = &[
+        ("auditConfigs", Kind::Any),
+        ("bindings", Kind::List(&Kind::Any)),
+        ("etag", Kind::Text),
+        ("version", Kind::Int32),
+    ];
+    const REQUEST: &[Field] = &[
+        ("policy", Kind::Message(POLICY)),
+        ("updateMask", Kind::Text),
+    ];
+    let given = schema::message(REQUEST, call.json().await?, "")?;
+    let mut job = find(state, id)?;
+    let policy = given.get("policy").cloned().unwrap_or_default();
+    check_etag(
+        policy.get("etag").and_then(Value::as_str),
+        &job.policy.etag(),
+    )?;
+    job.policy = Policy {
+        serial: job.policy.serial + 1,
+        version: policy.get("version").and_then(Value::as_i64).unwrap_or(0),
+        bindings: policy
+            .get("bindings")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default(),
+    };
+    state.records().jobs.insert(id.to_owned(), job.clone());
+    state.save_job(&job)?;
+    Ok(answer::json(&job.policy.to_json()))
+}
+
+/// The owner has every permission.
+pub(crate) async fn test_permissions(
+    state: &Arc<State>,
+    call: &mut Call,
+    id: &str,
+) -> Outcome<Answer> {
+    const REQUEST: &[Field] = &[("permissions", Kind::List(&Kind::Text))];
+    let given = schema::message(REQUEST, call.json().await?, "")?;
+    find(state, id)?;
+    Ok(answer::json(&Value::Object(given)))
+}
+
+impl Policy {
+    fn etag(&self) -> String {
+        use base64::prelude::{BASE64_STANDARD, Engine as _};
+        BASE64_STANDARD.encode(self.serial.to_be_bytes())
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = json!({"etag": self.etag()});
+        if self.version > 0 {
+            json["version"] = self.version.into();
+        }
+        if !self.bindings.is_empty() {
+            json["bindings"] = json!(self.bindings);
+        }
+        json
+    }
+}
