@@ -2,7 +2,8 @@
 //!
 //! `make` builds the binary and names it in `SORTIE_STATIC_ENTRYPOINT`.
 
-#[expect(dead_code, reason = "the other tests need more of it")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "task/site.rs"]
 mod site;
 

@@ -67,7 +67,7 @@ fn a_flood_is_kept_byte_for_byte() {
 #[test]
 fn streams_too_large_for_the_report_become_chunks() {
     let site = Site::start();
-    let mut spec = shell(format!("head -c {} /dev/zero; printf x", INLINE_LIMIT));
+    let mut spec = shell(format!("head -c {INLINE_LIMIT} /dev/zero; printf x"));
     spec.log_interval_ms = 60_000;
     let ran = Task::new(&site, spec).finish();
     assert_eq!(ran.report().stdout.chunks, 1);

@@ -1,5 +1,8 @@
 //! The real entrypoint against the emulator: what a task may be, and how it may end.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "shown if the test fails")]
+
 mod claims;
 mod commands;
 mod ends;
@@ -9,10 +12,6 @@ mod outputs;
 mod processes;
 mod proxy;
 mod site;
-#[expect(
-    clippy::module_inception,
-    reason = "the test's subject and its noun are one"
-)]
 mod task;
 
 use wire::contract::{Command, Spec};

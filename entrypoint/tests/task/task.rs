@@ -191,7 +191,11 @@ impl Finished<'_> {
         let objects = AttemptObjects::from_report(self.run, name).unwrap();
         let claim = Claim::from_json(&self.site.get(&objects.claim())).unwrap();
         let digest = Sha256::digest(objects.key.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = digest
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from_digit(digit.into(), 16).unwrap())
+            .collect();
         assert_eq!(claim.key_sha256, hex);
         objects
     }
@@ -215,14 +219,13 @@ impl Finished<'_> {
     fn chunks(&self, wanted: Stream, count: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut found = 0;
-        let mut next = 0;
-        for name in self.site.list(&self.objects().logs()) {
-            let (_, sequence, stream) = AttemptObjects::from_log(self.run, &name).unwrap();
-            assert_eq!(sequence, next, "one sequence for both streams");
-            next += 1;
+        let names = self.site.list(&self.objects().logs());
+        for (next, name) in names.iter().enumerate() {
+            let (_, sequence, stream) = AttemptObjects::from_log(self.run, name).unwrap();
+            assert_eq!(sequence as usize, next, "one sequence for both streams");
             if stream == wanted {
                 found += 1;
-                bytes.extend_from_slice(&self.site.get(&name));
+                bytes.extend_from_slice(&self.site.get(name));
             }
         }
         assert_eq!(found, count);
