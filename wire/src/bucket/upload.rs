@@ -110,9 +110,10 @@ impl Upload {
                 bytes: self.pending.first(self.bucket.chunk_size),
                 whole: None,
             };
+            let before = retry.tries();
             match self.put(part, &mut retry).await? {
                 Stored::Until(until) if self.acknowledge(until)? => return Ok(()),
-                Stored::Until(_) => retry.pause(self.nothing_stored(), true).await?,
+                Stored::Until(_) => self.pause_once(&mut retry, before).await?,
                 Stored::Object(_) => return Err(self.protocol("the server ended the upload early")),
             }
         }
@@ -126,10 +127,11 @@ impl Upload {
                 bytes: self.pending.first(self.pending.length),
                 whole: Some(digest),
             };
+            let before = retry.tries();
             match self.put(part, &mut retry).await? {
                 Stored::Object(meta) => return Ok(*meta),
                 Stored::Until(until) if self.acknowledge(until)? => retry.progressed(),
-                Stored::Until(_) => retry.pause(self.nothing_stored(), true).await?,
+                Stored::Until(_) => self.pause_once(&mut retry, before).await?,
             }
         }
     }
@@ -165,10 +167,14 @@ impl Upload {
         Ok(stored > 0)
     }
 
-    fn nothing_stored(&self) -> Failure {
+    /// Nothing was stored: a try of its own, unless a failure has been counted and waited for already.
+    async fn pause_once(&self, retry: &mut Retry, before: u32) -> Result<(), ApiError> {
+        if retry.tries() > before {
+            return Ok(());
+        }
         let error = ApiError::new(&self.action, ErrorKind::Unavailable)
             .with_source("the server stored nothing of what was sent");
-        Failure::new(error, Again::Unclear)
+        retry.pause(Failure::new(error, Again::Unclear), true).await
     }
 
     fn protocol(&self, why: &'static str) -> ApiError {

@@ -1,0 +1,163 @@
+//! The server under judgement.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use emulator::{Account, Config, Emulator, Grant, Permission};
+use tempfile::TempDir;
+use tokio::task::AbortHandle;
+use url::Url;
+use wire::api::{Api, RetryConfig, http_client};
+use wire::bucket::Bucket;
+use wire::token::{StaticToken, Token, TokenSource, Tokens};
+
+/// Many tries, hardly any pause.
+pub const QUICK: RetryConfig = RetryConfig {
+    retries: 4,
+    budget: Duration::from_secs(120),
+    first_pause: Duration::from_millis(5),
+    longest_pause: Duration::from_millis(50),
+};
+
+const OWNER: &str = "owner-of-the-conformance-suite";
+
+/// A known error of another server.
+#[derive(Clone, Copy)]
+pub struct Defect {
+    pub server: &'static str,
+    pub reason: &'static str,
+}
+
+/// A bucket on some server, and a prefix that nobody else uses.
+#[derive(Clone)]
+pub struct Subject {
+    pub bucket: Bucket,
+    pub prefix: String,
+    pub endpoint: Url,
+    tokens: Tokens,
+}
+
+impl Subject {
+    pub fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The same bucket over other connections.
+    pub fn through(&self, http: reqwest::Client) -> Bucket {
+        let api = Api::new(http, self.tokens.clone(), None, QUICK);
+        Bucket::new(api, &self.endpoint, self.bucket.name())
+    }
+
+    fn new(endpoint: Url, bucket: &str, tokens: Tokens) -> Self {
+        let api = Api::new(http_client().unwrap(), tokens.clone(), None, QUICK);
+        Self {
+            bucket: Bucket::new(api, &endpoint, bucket),
+            prefix: format!("conformance/{}/", wire::names::RunId::new()),
+            endpoint,
+            tokens,
+        }
+    }
+}
+
+/// Runs a case. A server with a known error must fail it: if it does not, its exception is no longer needed.
+pub async fn check<F>(defects: &[Defect], case: impl FnOnce(Subject) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (subject, server, _held) = match other_server() {
+        Some((subject, server)) => (subject, server, None),
+        None => {
+            let ours = Ours::start().await;
+            (ours.owner(), String::new(), Some(ours))
+        }
+    };
+    let outcome = tokio::spawn(case(subject)).await;
+    match defects.iter().find(|defect| defect.server == server) {
+        Some(defect) => assert!(outcome.is_err(), "no longer wrong: {}", defect.reason),
+        None => outcome.unwrap(),
+    }
+}
+
+fn other_server() -> Option<(Subject, String)> {
+    let endpoint = variable("SORTIE_CONFORMANCE_ENDPOINT")?;
+    let bucket =
+        variable("SORTIE_CONFORMANCE_BUCKET").expect("SORTIE_CONFORMANCE_BUCKET names its bucket");
+    let server = variable("SORTIE_CONFORMANCE_SERVER").unwrap_or_default();
+    let subject = Subject::new(endpoint.parse().unwrap(), &bucket, Tokens::anonymous());
+    Some((subject, server))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test harness has no settings module"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Our emulator, in this process, until dropped.
+pub struct Ours {
+    pub address: SocketAddr,
+    pub metadata: SocketAddr,
+    serving: AbortHandle,
+    _state: TempDir,
+}
+
+impl Ours {
+    pub async fn start() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let emulator = Emulator::start(config(&state)).await.unwrap();
+        emulator.ensure_bucket("conformance-bucket").await.unwrap();
+        let (address, metadata) = (emulator.address(), emulator.metadata_address());
+        let serving = tokio::spawn(emulator.serve(std::future::pending()));
+        Self {
+            address,
+            metadata,
+            serving: serving.abort_handle(),
+            _state: state,
+        }
+    }
+
+    /// With all rights.
+    pub fn owner(&self) -> Subject {
+        self.subject(Arc::new(StaticToken(Token::new(OWNER, None))))
+    }
+
+    /// With the rights of whoever the tokens are of.
+    pub fn subject(&self, source: Arc<dyn TokenSource>) -> Subject {
+        let endpoint: Url = format!("http://{}", self.address).parse().unwrap();
+        let tokens = Tokens::origin(&endpoint, source);
+        Subject::new(endpoint, "conformance-bucket", tokens)
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn config(state: &TempDir) -> Config {
+    let grant = |permission, prefix: &str| Grant {
+        permission,
+        prefix: prefix.to_owned(),
+    };
+    Config {
+        state: state.path().to_owned(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        project: "conformance".to_owned(),
+        region: "us-central1".to_owned(),
+        runner: Vec::new(),
+        owner_token: OWNER.to_owned(),
+        anonymous_storage: false,
+        container_account: Account {
+            email: "container@conformance.iam.gserviceaccount.com".to_owned(),
+            grants: vec![
+                grant(Permission::Get, "conformance/"),
+                grant(Permission::Create, "conformance/"),
+            ],
+        },
+        idle_exit: None,
+    }
+}
