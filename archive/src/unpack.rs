@@ -84,6 +84,8 @@ impl Unpacker {
     /// One archive (gzip, any number of members), to its very end. Returns the checksum of all bytes of its tar stream.
     ///
     /// With more than one core, and more than a little to unpack, this thread decompresses and another one writes.
+    /// After an error what was made stays, so the same archive cannot be tried again in the same target: let `gzip`
+    /// itself resume where its source broke.
     pub fn unpack<R: Read>(&self, gzip: R) -> Result<Checksum, Error> {
         pipeline::run(gzip, |tar| self.unpack_tar(tar))
     }

@@ -145,7 +145,7 @@ impl<'a> Target<'a> {
     }
 
     fn link(&mut self, path: &[u8], target: &[u8], member: &Member) -> Result<(), Fate> {
-        let policy = &self.unpacker.policy;
+        let (policy, top) = (&self.unpacker.policy, &self.unpacker.path);
         let refused = match policy.links {
             Links::InsideOnly => leads_out(path, target),
             Links::Keep if target.is_empty() => Some("is a link to nothing"),
@@ -156,25 +156,8 @@ impl<'a> Target<'a> {
         }
         let (parent, name) = self.parent(path)?;
         symlinkat(target, parent, name)?;
-        if let Some((user, group)) = policy.owner {
-            let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-            chownat(
-                parent,
-                name,
-                Some(user),
-                Some(group),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
-        }
-        if policy.keep_mtimes {
-            utimensat(
-                parent,
-                name,
-                &times(member.mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
-        }
-        Ok(())
+        settle_link(parent, name, policy, member.mtime)
+            .map_err(|errno| Fate::Stopped(Error::write(top.join(as_path(path)), errno)))
     }
 
     /// The directory that `path` goes into, made if it is missing.
@@ -250,6 +233,28 @@ fn settle_one(
         Some(mtime) if policy.keep_mtimes => futimens(&handle, &times(mtime)),
         _ => Ok(()),
     }
+}
+
+fn settle_link(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    policy: &Policy,
+    mtime: u64,
+) -> Result<(), Errno> {
+    if let Some((user, group)) = policy.owner {
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        chownat(
+            parent,
+            name,
+            Some(user),
+            Some(group),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+    }
+    if policy.keep_mtimes {
+        utimensat(parent, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
 }
 
 fn times(mtime: u64) -> Timestamps {

@@ -1,11 +1,15 @@
 //! Any tree comes back as it was, for what the format promises to keep.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 
-use archive::{PackWriter, Policy, Tree, Unpacker, pack_outputs};
+use archive::{Error, Links, PackWriter, Policy, Tree, Unpacker, pack_outputs};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tar::EntryType;
 
+use crate::raw::RawTar;
 use crate::tree::{TestTree, gzip, look, tar_of};
 
 #[derive(Debug, Clone)]
@@ -59,6 +63,23 @@ fn build(entries: &[(Vec<Vec<u8>>, Item)]) -> TestTree {
         };
     }
     tree
+}
+
+/// Names and targets in which hostile archives would be written.
+fn hostile_path() -> impl Strategy<Value = String> {
+    let component = prop::sample::select(vec!["a", "b", "c", "a", "b", "..", ".", "", "outside"]);
+    (any::<bool>(), vec(component, 1..5)).prop_map(|(absolute, path)| {
+        let path = path.join("/");
+        if absolute && path.len() % 5 == 0 {
+            format!("/{path}")
+        } else {
+            path
+        }
+    })
+}
+
+fn hostile_kind() -> impl Strategy<Value = EntryType> {
+    prop::sample::select(b"00025552221346KLxgS".to_vec()).prop_map(EntryType::new)
 }
 
 proptest! {
@@ -132,5 +153,34 @@ proptest! {
         let mut back = Vec::new();
         flate2::read::MultiGzDecoder::new(&writer.finish().unwrap()[..]).read_to_end(&mut back).unwrap();
         prop_assert!(back == data);
+    }
+
+    #[test]
+    fn no_archive_reaches_out_of_the_target(
+        entries in vec((hostile_path(), hostile_kind(), hostile_path(), 0..600_usize), 0..25),
+        keeps_links in any::<bool>(),
+    ) {
+        let tree = TestTree::new().file("outside/a", 0o644, "x").dir("outside/b", 0o755).dir("target", 0o755);
+        let (outside, target) = (tree.join("outside"), tree.join("target"));
+        let before = look(&outside);
+        let mut tar = RawTar::new();
+        for (name, kind, link, len) in entries {
+            let data = if kind == EntryType::Regular { vec![1; len] } else { Vec::new() };
+            let data = if kind.is_gnu_longname() || kind.is_gnu_longlink() { link.clone().into_bytes() } else { data };
+            tar = tar.entry(name, kind, link, data);
+        }
+        let links = if keeps_links { Links::Keep } else { Links::InsideOnly };
+        let policy = Policy { links, ..Policy::output(u64::MAX) };
+        let unpacker = Unpacker::new(&target, policy).unwrap();
+        let result = unpacker.unpack(&gzip(&tar.finish())[..]);
+        unpacker.finish().unwrap();
+        prop_assert!(result.is_ok() || matches!(result, Err(Error::Damaged(_))));
+        prop_assert_eq!(look(&outside), before);
+        prop_assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 2);
+        let target = target.canonicalize().unwrap();
+        for path in look(&target).keys().filter(|_| !keeps_links) {
+            let real = target.join(OsStr::from_bytes(path)).canonicalize();
+            prop_assert!(real.is_err() || real.is_ok_and(|real| real.starts_with(&target)));
+        }
     }
 }
