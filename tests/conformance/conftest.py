@@ -10,7 +10,8 @@ from pathlib import Path
 
 import discovery
 import pytest
-from emulators import BUCKET, PROJECT, Emulator, start_emulator
+from emulators import BUCKET, PROJECT, REGION, Emulator, start_emulator
+from google.api_core.future.polling import DEFAULT_POLLING
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import run_v2, storage
 from google.cloud.run_v2.services.executions.transports import ExecutionsRestTransport
@@ -21,6 +22,10 @@ from recorder import Recorder
 
 # The newest client asks for a bucket's metadata in the background, at moments of its own choosing.
 os.environ["DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"] = "true"
+
+
+# The client would wait a second at first, and twenty in the end.
+QUICKLY = DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.5).with_timeout(120)
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +71,19 @@ def wire(recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Recorde
         (Path(folder) / f"{request.node.name}.jsonl").write_text(lines)
     found = [problem for exchange in exchanges for problem in discovery.problems(exchange)]
     assert not found, "\n".join(sorted(set(found)))
+
+
+@pytest.fixture
+def judged(wire: Recorder) -> Callable[[], list[dict]]:
+    """What was said so far, for a test to look at; it stays where the judge finds it."""
+
+    def peek() -> list[dict]:
+        exchanges = wire.take()
+        for exchange in exchanges:
+            wire.add(exchange)
+        return exchanges
+
+    return peek
 
 
 @pytest.fixture
@@ -133,6 +151,4 @@ def make_job(jobs: run_v2.JobsClient, job_id: str) -> Callable[..., str]:
 
 
 def parent() -> str:
-    from emulators import REGION
-
     return f"projects/{PROJECT}/locations/{REGION}"

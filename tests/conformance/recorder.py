@@ -66,11 +66,14 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             kept_request = self._send_request(upstream, target.netloc)
             answer = upstream.getresponse()
-            kept_answer = self._send_answer(answer, recorder)
+            words = answer.headers.get_content_type() in ("application/json", "multipart/mixed")
+            body = answer.read() if words else None
+            # Kept before it is passed on: whoever has the answer finds it here.
+            for exchange in exchanges_of(self, recorder.side, kept_request, answer, body):
+                recorder.add(exchange)
+            self._send_answer(answer, body, recorder)
         finally:
             upstream.close()
-        for exchange in exchanges_of(self, recorder.side, kept_request, answer, kept_answer):
-            recorder.add(exchange)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _proxy
 
@@ -105,11 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.readline().strip():
             pass
 
-    def _send_answer(self, answer: http.client.HTTPResponse, recorder: Recorder) -> bytes | None:
-        """Passes the answer on, and returns it if it is worth keeping."""
-        text = answer.headers.get_content_type() in ("application/json", "multipart/mixed")
-        body = answer.read() if text else None
-        kept = body
+    def _send_answer(self, answer: http.client.HTTPResponse, body: bytes | None, recorder: Recorder) -> None:
         if body is not None:
             body = body.replace(recorder.target.encode(), recorder.url.encode())
         length = str(len(body)) if body is not None else answer.headers.get("content-length")
@@ -128,7 +127,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body)
         else:
             self._stream(answer, chunked=length is None and not bodiless)
-        return kept
 
     def _stream(self, answer: http.client.HTTPResponse, chunked: bool) -> None:
         while piece := answer.read(PIECE):

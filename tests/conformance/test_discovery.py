@@ -165,6 +165,18 @@ def test_a_patch_may_clear_a_field_with_null() -> None:
     assert discovery.problems(answered) == []
 
 
+def test_a_64_bit_number_may_be_sent_as_a_number() -> None:
+    compose = {
+        "method": "POST",
+        "url": "/storage/v1/b/b/o/x/compose",
+        "request_body": {"sourceObjects": [{"name": "a", "generation": 1}]},
+        "status": 200,
+        "response_body": {"name": "x", "generation": "2"},
+    }
+    assert discovery.problems(compose) == []
+    assert discovery.problems(changed(compose, ["response_body", "generation"], 2)) != []
+
+
 def test_numbers_stand_for_enums_only_if_asked_for() -> None:
     numbered = changed(RUN, ["response_body", "metadata", "conditions", "0", "state"], 4)
     assert discovery.problems(numbered)

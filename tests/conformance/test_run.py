@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import parent
+from conftest import QUICKLY, parent, rest
 from google.api_core import exceptions
-from google.api_core.retry import Retry
+from google.auth.exceptions import RefreshError
 from google.cloud import run_v2
+from google.cloud.run_v2.services.jobs.transports import JobsRestTransport
 from google.oauth2.credentials import Credentials
 from google.protobuf import duration_pb2
+from recorder import Recorder
 
 Completed = run_v2.Condition.State
 Reason = run_v2.Condition.ExecutionReason
-# The client would wait a second at first, and twenty in the end.
-QUICKLY = Retry(initial=0.1, maximum=0.5, timeout=120)
 
 
 def overrides(count: int = 0, timeout: int = 0, **variables: str) -> run_v2.RunJobRequest.Overrides:
@@ -49,6 +49,12 @@ def wait_until_done(executions: run_v2.ExecutionsClient, name: str) -> run_v2.Ex
     raise AssertionError(f"{name} does not end")
 
 
+def last_error(exchanges: list[dict]) -> tuple[int, str]:
+    """Over REST the client tells an error by its number alone; the name is in the body."""
+    answer = exchanges[-1]["response_body"]["error"]
+    return answer["code"], answer["status"]
+
+
 def test_a_created_job_has_the_defaults(jobs: run_v2.JobsClient, make_job: Callable[..., str]) -> None:
     job = jobs.get_job(name=make_job("true", retries=2))
     assert job.name in [listed.name for listed in jobs.list_jobs(parent=parent())]
@@ -59,18 +65,20 @@ def test_a_created_job_has_the_defaults(jobs: run_v2.JobsClient, make_job: Calla
     assert job.template.template.containers[0].command == ["bash", "-c"]
 
 
-def test_a_job_cannot_be_created_twice(make_job: Callable[..., str]) -> None:
+def test_a_job_cannot_be_created_twice(make_job: Callable[..., str], judged: Callable[[], list[dict]]) -> None:
     make_job("true")
-    with pytest.raises(exceptions.AlreadyExists):
+    with pytest.raises(exceptions.Conflict):
         make_job("false")
+    assert last_error(judged()) == (409, "ALREADY_EXISTS")
 
 
-def test_a_job_needs_a_proper_name(jobs: run_v2.JobsClient) -> None:
+def test_a_job_needs_a_proper_name(jobs: run_v2.JobsClient, judged: Callable[[], list[dict]]) -> None:
     container = run_v2.Container(image="any/image")
     job = run_v2.Job(template=run_v2.ExecutionTemplate(template=run_v2.TaskTemplate(containers=[container])))
     for bad in ("Upper", "under_score", "-dash", "dash-", "x" * 64):
-        with pytest.raises(exceptions.InvalidArgument):
+        with pytest.raises(exceptions.BadRequest):
             jobs.create_job(parent=parent(), job=job, job_id=bad)
+        assert last_error(judged()) == (400, "INVALID_ARGUMENT")
 
 
 def test_a_run_ends_with_its_execution(jobs: run_v2.JobsClient, make_job: Callable[..., str]) -> None:
@@ -181,11 +189,15 @@ def test_a_cancelled_execution_gets_to_say_goodbye(
 
 
 def test_a_finished_execution_cannot_be_cancelled(
-    jobs: run_v2.JobsClient, executions: run_v2.ExecutionsClient, make_job: Callable[..., str]
+    jobs: run_v2.JobsClient,
+    executions: run_v2.ExecutionsClient,
+    make_job: Callable[..., str],
+    judged: Callable[[], list[dict]],
 ) -> None:
     execution = finish(start(jobs, make_job("true")))
-    with pytest.raises(exceptions.FailedPrecondition):
+    with pytest.raises(exceptions.BadRequest):
         executions.cancel_execution(name=execution.name)
+    assert last_error(judged()) == (400, "FAILED_PRECONDITION")
 
 
 def test_executions_are_listed_newest_first_and_deleted(
@@ -249,12 +261,14 @@ def test_what_is_only_to_be_checked_leaves_no_trace(
     assert list(executions.list_executions(parent=name)) == []
 
 
-def test_nobody_runs_anything_without_the_token(wire, make_job: Callable[..., str]) -> None:
-    from conftest import rest
-    from google.cloud.run_v2.services.jobs.transports import JobsRestTransport
-
+def test_nobody_runs_anything_without_the_token(
+    wire: Recorder, judged: Callable[[], list[dict]], make_job: Callable[..., str]
+) -> None:
     stranger = run_v2.JobsClient(transport=rest(JobsRestTransport, wire.url, Credentials("not the token")))
     name = make_job("true")
+    wire.take()
+    # To the client a 401 means that its token is old.
     for call in (lambda: stranger.get_job(name=name), lambda: start(stranger, name)):
-        with pytest.raises(exceptions.Unauthenticated):
+        with pytest.raises(RefreshError):
             call()
+    assert [exchange["status"] for exchange in judged()] == [401, 401]

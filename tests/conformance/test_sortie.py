@@ -86,19 +86,6 @@ def uploads(exchanges: list[dict]) -> list[str]:
     return [name or re.search(r"[?&]name=([^&]*)", exchange["url"])[1] for name, exchange in zip(bodies, asked)]
 
 
-@pytest.fixture
-def judged(wire: Recorder) -> Callable[[], list[dict]]:
-    """What was said so far, handed back to the judge."""
-
-    def peek() -> list[dict]:
-        exchanges = wire.take()
-        for exchange in exchanges:
-            wire.add(exchange)
-        return exchanges
-
-    return peek
-
-
 def test_files_go_out_and_results_come_home(run: Sortie, judged: Callable[[], list[dict]]) -> None:
     (run.home / "repo").mkdir()
     (run.home / "repo" / "a.txt").write_text("hello")

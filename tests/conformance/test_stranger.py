@@ -17,14 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import parent
+from conftest import QUICKLY, parent
 from emulators import BUCKET, Emulator
-from google.api_core.retry import Retry
 from google.auth import compute_engine
 from google.auth.transport.requests import Request
 from google.cloud import run_v2, storage
-
-QUICKLY = Retry(initial=0.1, maximum=0.5, timeout=120)
 
 # What such a container does with nothing but a shell and Python: token, download, command, upload.
 SCRIPT = r"""
@@ -179,11 +176,8 @@ def test_a_container_cannot_do_what_its_account_may_not(stranger: Client) -> Non
 
 
 def test_the_metadata_server_serves_google_auth(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GCE_METADATA_HOST", emulator.metadata)
+    # Read from GCE_METADATA_HOST once, when the module is loaded.
     monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", emulator.metadata)
-    monkeypatch.setattr(
-        "google.auth.compute_engine._metadata._METADATA_ROOT", f"http://{emulator.metadata}/computeMetadata/v1/"
-    )
     credentials = compute_engine.Credentials()
     credentials.refresh(Request())
     assert credentials.token and credentials.valid
