@@ -167,7 +167,8 @@ proptest! {
         for (name, kind, link, len) in entries {
             let data = if kind == EntryType::Regular { vec![1; len] } else { Vec::new() };
             let data = if kind.is_gnu_longname() || kind.is_gnu_longlink() { link.clone().into_bytes() } else { data };
-            tar = tar.entry(name, kind, link, data);
+            // Ordinary users look at the result, and need to enter what is made.
+            tar = if kind == EntryType::Directory { tar.dir(name, 0o755) } else { tar.entry(name, kind, link, data) };
         }
         let links = if keeps_links { Links::Keep } else { Links::InsideOnly };
         let policy = Policy { links, ..Policy::output(u64::MAX) };
