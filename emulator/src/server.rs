@@ -140,7 +140,7 @@ fn open(config: Config, address: SocketAddr, metadata: SocketAddr) -> Result<(Si
     fs::create_dir_all(&config.state).map_err(failed)?;
     let held = hold(&config)?;
     let base = format!("http://{address}");
-    let store = Arc::new(Store::open(&config.state, base.clone()).map_err(failed)?);
+    let store = Arc::new(Store::open(&config.state).map_err(failed)?);
     let secrets = Arc::new(Secrets::default());
     let run = Run::open(&config, &base, metadata, Arc::clone(&secrets)).map_err(failed)?;
     let tokens = Tokens::new(

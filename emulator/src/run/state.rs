@@ -281,9 +281,3 @@ fn remove_tree(path: &Path) -> io::Result<()> {
         outcome => outcome,
     }
 }
-
-impl Records {
-    pub(crate) fn is_running(&self, execution: &Execution) -> bool {
-        !execution.is_done() || execution.count(TaskState::Running) > 0
-    }
-}

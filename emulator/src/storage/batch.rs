@@ -25,17 +25,26 @@ pub(crate) async fn run(site: &Site, call: &mut Call) -> Outcome<Answer> {
     let mut calls = Vec::new();
     let mut parts = Parts::new(&mut call.body, &boundary);
     while let Some(headers) = parts.next().await? {
-        let id = headers.into_iter().find(|(name, _)| name == "content-id").map(|(_, id)| id);
+        let id = headers
+            .into_iter()
+            .find(|(name, _)| name == "content-id")
+            .map(|(_, id)| id);
         calls.push((id, parts.collect(CALL_LIMIT).await?));
         if calls.len() > CALLS {
-            return Err(Refusal::invalid(format!("The batch request exceeds {CALLS} calls.")));
+            return Err(Refusal::invalid(format!(
+                "The batch request exceeds {CALLS} calls."
+            )));
         }
     }
     let ours = format!("batch_{}", clock::random_suffix(24));
     let mut text = Vec::new();
     for (id, inner) in calls {
-        let id = id.map(|id| format!("Content-ID: <response-{}>\r\n", id.trim_matches(['<', '>']))).unwrap_or_default();
-        text.extend_from_slice(format!("--{ours}\r\nContent-Type: application/http\r\n{id}\r\n").as_bytes());
+        let id = id
+            .map(|id| format!("Content-ID: <response-{}>\r\n", id.trim_matches(['<', '>'])))
+            .unwrap_or_default();
+        text.extend_from_slice(
+            format!("--{ours}\r\nContent-Type: application/http\r\n{id}\r\n").as_bytes(),
+        );
         write_answer(&mut text, one(site, call, &inner).await).await?;
     }
     text.extend_from_slice(format!("--{ours}--\r\n").as_bytes());
@@ -61,7 +70,10 @@ fn parse(outer: &Call, text: &[u8]) -> Outcome<Call> {
     let head = std::str::from_utf8(head).map_err(|_| malformed())?;
     let mut lines = head.lines();
     let mut words = lines.next().unwrap_or_default().split_ascii_whitespace();
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let mut builder = request::Builder::new().method(method).uri(target);
     let mut authorized = false;
     for line in lines {
@@ -73,16 +85,22 @@ fn parse(outer: &Call, text: &[u8]) -> Outcome<Call> {
         builder = builder.header(header::AUTHORIZATION, token);
     }
     let (parts, ()) = builder.body(()).map_err(|_| malformed())?.into_parts();
-    let media = parts.uri.query().is_some_and(|query| query.contains("alt=media"));
+    let media = parts
+        .uri
+        .query()
+        .is_some_and(|query| query.contains("alt=media"));
     if media || !parts.uri.path().starts_with("/storage/v1/") {
-        return Err(Refusal::invalid("Only calls about metadata can be batched."));
+        return Err(Refusal::invalid(
+            "Only calls about metadata can be batched.",
+        ));
     }
     let inner = Bytes::copy_from_slice(inner);
     Call::new(parts, Source::Whole(Some(inner)))
 }
 
 fn split(text: &[u8]) -> (&[u8], &[u8]) {
-    let ends = ["\r\n\r\n", "\n\n"].map(|end| memchr::memmem::find(text, end.as_bytes()).map(|at| (at, end.len())));
+    let ends = ["\r\n\r\n", "\n\n"]
+        .map(|end| memchr::memmem::find(text, end.as_bytes()).map(|at| (at, end.len())));
     match ends.into_iter().flatten().min() {
         Some((at, length)) => (&text[..at], &text[at + length..]),
         None => (text, &[]),

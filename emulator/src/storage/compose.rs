@@ -28,7 +28,10 @@ const PIECE: usize = 1024 * 1024;
 const SOURCE: &[Field] = &[
     ("generation", Kind::Int64),
     ("name", Kind::Text),
-    ("objectPreconditions", Kind::Message(&[("ifGenerationMatch", Kind::Present(&Kind::Int64))])),
+    (
+        "objectPreconditions",
+        Kind::Message(&[("ifGenerationMatch", Kind::Present(&Kind::Int64))]),
+    ),
 ];
 
 const COMPOSE: &[Field] = &[
@@ -44,18 +47,31 @@ pub(crate) struct Target<'a> {
     pub(crate) rewrite: bool,
 }
 
-pub(crate) async fn compose(site: &Site, call: &mut Call, scope: &Scope<'_>, name: &str) -> Outcome<Answer> {
+pub(crate) async fn compose(
+    site: &Site,
+    call: &mut Call,
+    scope: &Scope<'_>,
+    name: &str,
+) -> Outcome<Answer> {
     let given = Value::Object(schema::message(COMPOSE, call.json().await?, "")?);
-    let destination = given.get("destination").cloned().unwrap_or_else(|| json!({}));
+    let destination = given
+        .get("destination")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     let draft = Draft::from_json(destination, scope.bucket)?;
     names::check_object(name)?;
     scope.rights.require(Permission::Create, Some(name))?;
     let bucket = scope.bucket(site)?;
     let conditions = Conditions::of(call)?;
     may_replace(bucket.get(name).as_deref(), &conditions, scope.rights)?;
-    let sources = given.get("sourceObjects").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let sources = given
+        .get("sourceObjects")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     if sources.is_empty() || sources.len() > SOURCES {
-        return Err(Refusal::invalid(format!("The number of source components provided must be between 1 and {SOURCES}.")));
+        return Err(Refusal::invalid(format!(
+            "The number of source components provided must be between 1 and {SOURCES}."
+        )));
     }
     let mut sink = Sink::new(&site.store.incoming);
     let mut components = 0;
@@ -67,8 +83,17 @@ pub(crate) async fn compose(site: &Site, call: &mut Call, scope: &Scope<'_>, nam
     let mut content = sink.finish().await?;
     content.md5 = None;
     content.components = Some(components);
-    content.verify(&Claims { md5: None, ..draft.claims })?;
-    let insertion = Insertion { name, attributes: draft.attributes, content, conditions, rights: scope.rights };
+    content.verify(&Claims {
+        md5: None,
+        ..draft.claims
+    })?;
+    let insertion = Insertion {
+        name,
+        attributes: draft.attributes,
+        content,
+        conditions,
+        rights: scope.rights,
+    };
     let object = site.store.insert(&bucket, insertion).await?;
     resource(call, object.to_json(scope.bucket, &site.base))
 }
@@ -79,7 +104,10 @@ fn source_object(scope: &Scope<'_>, bucket: &Bucket, source: &Value) -> Outcome<
         Some(other) => other.as_i64(),
         None => None,
     };
-    let name = source.get("name").and_then(Value::as_str).unwrap_or_default();
+    let name = source
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     scope.rights.require(Permission::Get, Some(name))?;
     let object = find(scope, bucket, name, number("/generation"))?;
     let conditions = Conditions::on_generation(number("/objectPreconditions/ifGenerationMatch"));
@@ -117,7 +145,9 @@ pub(crate) async fn copy(
     let body = call.json().await?;
     names::check_object(target.name)?;
     scope.rights.require(Permission::Get, Some(name))?;
-    scope.rights.require(Permission::Create, Some(target.name))?;
+    scope
+        .rights
+        .require(Permission::Create, Some(target.name))?;
     let (from, to) = (scope.bucket(site)?, site.store.bucket(target.bucket)?);
     let source = find(scope, &from, name, call.query.number("sourceGeneration")?)?;
     Conditions::of_source(call)?.check(Some(source.version()))?;
@@ -134,7 +164,13 @@ pub(crate) async fn copy(
     let mut content = sink.finish().await?;
     content.components = source.components;
     content.md5 = content.md5.filter(|_| source.md5.is_some());
-    let insertion = Insertion { name: target.name, attributes, content, conditions, rights: scope.rights };
+    let insertion = Insertion {
+        name: target.name,
+        attributes,
+        content,
+        conditions,
+        rights: scope.rights,
+    };
     let object = site.store.insert(&to, insertion).await?;
     let made = object.to_json(target.bucket, &site.base);
     if !target.rewrite {

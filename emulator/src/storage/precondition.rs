@@ -41,24 +41,6 @@ impl Conditions {
         })
     }
 
-    /// The generation conditions of the XML API, which travel as headers.
-    pub(crate) fn of_headers(call: &Call) -> Outcome<Self> {
-        let number = |name| {
-            let text = call.header(name);
-            text.map(|text| {
-                text.parse()
-                    .map_err(|_| Refusal::invalid(format!("Invalid {name}.")))
-            })
-            .transpose()
-        };
-        let generation = number("x-goog-if-generation-match")?;
-        Ok(Self {
-            generation,
-            metageneration: number("x-goog-if-metageneration-match")?,
-            ..Self::default()
-        })
-    }
-
     pub(crate) fn on_generation(generation: Option<i64>) -> Self {
         Self {
             generation,

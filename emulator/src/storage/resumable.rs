@@ -73,15 +73,26 @@ impl Sessions {
         let mut live = HashMap::new();
         for record in disk::read_all::<Record>(root)? {
             let id = record.id.clone();
-            let session = Session { record, path: root.join(&id), digests: None };
+            let session = Session {
+                record,
+                path: root.join(&id),
+                digests: None,
+            };
             live.insert(id, Arc::new(tokio::sync::Mutex::new(session)));
         }
-        Ok(Self { root: root.to_owned(), live: Mutex::new(live) })
+        Ok(Self {
+            root: root.to_owned(),
+            live: Mutex::new(live),
+        })
     }
 
     fn begin(&self, record: Record) -> io::Result<()> {
         let id = record.id.clone();
-        let session = Session { record, path: self.root.join(&id), digests: Some(Digests::default()) };
+        let session = Session {
+            record,
+            path: self.root.join(&id),
+            digests: Some(Digests::default()),
+        };
         session.save()?;
         lock(&self.live).insert(id, Arc::new(tokio::sync::Mutex::new(session)));
         Ok(())
@@ -102,13 +113,20 @@ impl Sessions {
 pub(crate) async fn start(site: &Site, call: &mut Call, scope: &Scope<'_>) -> Outcome<Answer> {
     let body = call.body.collect(DRAFT_LIMIT).await?;
     let mut draft = Draft::parse(&body, scope.bucket)?;
-    let name = draft.name.take().or_else(|| call.query.get("name").map(str::to_owned)).unwrap_or_default();
+    let name = draft
+        .name
+        .take()
+        .or_else(|| call.query.get("name").map(str::to_owned))
+        .unwrap_or_default();
     let conditions = admit(site, call, scope, &name)?;
     draft.claims.add_headers(&call.headers);
     if draft.attributes.content_type.is_none() {
         draft.attributes.content_type = call.header("x-upload-content-type").map(str::to_owned);
     }
-    let total = call.header("x-upload-content-length").map(number).transpose()?;
+    let total = call
+        .header("x-upload-content-length")
+        .map(number)
+        .transpose()?;
     let record = Record {
         id: clock::secret(),
         bucket: scope.bucket.to_owned(),
@@ -122,14 +140,25 @@ pub(crate) async fn start(site: &Site, call: &mut Call, scope: &Scope<'_>) -> Ou
         object: None,
         cancelled: false,
     };
-    let (base, bucket, name, id) = (&site.base, scope.bucket, escape(&record.name), record.id.clone());
-    let location = format!("{base}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&name={name}&upload_id={id}");
+    let (base, bucket, name, id) = (
+        &site.base,
+        scope.bucket,
+        escape(&record.name),
+        record.id.clone(),
+    );
+    let location = format!(
+        "{base}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&name={name}&upload_id={id}"
+    );
     let store = Arc::clone(&site.store);
     blocking(move || store.sessions.begin(record)).await?;
     let mut answer = answer::status_only(StatusCode::OK);
     let headers = answer.headers_mut();
     insert(headers, header::LOCATION, &location);
-    insert(headers, header::HeaderName::from_static("x-guploader-uploadid"), &id);
+    insert(
+        headers,
+        header::HeaderName::from_static("x-guploader-uploadid"),
+        &id,
+    );
     Ok(answer)
 }
 
@@ -140,7 +169,9 @@ fn insert(headers: &mut http::HeaderMap, name: header::HeaderName, value: &str) 
 }
 
 fn number(text: &str) -> Outcome<u64> {
-    text.trim().parse().map_err(|_| Refusal::invalid(format!("Invalid number `{text}` in a header.")))
+    text.trim()
+        .parse()
+        .map_err(|_| Refusal::invalid(format!("Invalid number `{text}` in a header.")))
 }
 
 /// Requests to a session's address.
@@ -168,7 +199,11 @@ impl Session {
     }
 
     fn save(&self) -> io::Result<()> {
-        disk::replace_json(&self.path.with_extension("json"), &self.record, Durability::Unsynced)
+        disk::replace_json(
+            &self.path.with_extension("json"),
+            &self.record,
+            Durability::Unsynced,
+        )
     }
 
     fn cancel(&mut self) -> Outcome<Answer> {
@@ -199,7 +234,8 @@ impl Session {
                 if !last && end - start < QUANTUM {
                     return Err(too_small(end - start));
                 }
-                self.append(call, stored - start, Some((end - start, last))).await?;
+                self.append(call, stored - start, Some((end - start, last)))
+                    .await?;
                 if !last {
                     return Ok(resume(self.stored().await?));
                 }
@@ -222,7 +258,12 @@ impl Session {
 
     /// Takes a body in, after its first `skip` bytes, which are stored already. `chunk` is its announced length and whether
     /// it is the last; a body that breaks off leaves whole quanta.
-    async fn append(&mut self, call: &mut Call, skip: u64, chunk: Option<(u64, bool)>) -> Outcome<()> {
+    async fn append(
+        &mut self,
+        call: &mut Call,
+        skip: u64,
+        chunk: Option<(u64, bool)>,
+    ) -> Outcome<()> {
         let mut skip = skip;
         let mut arrived = 0;
         let mut pending = BytesMut::new();
@@ -234,7 +275,9 @@ impl Session {
             };
             arrived += bytes.len() as u64;
             if chunk.is_some_and(|(length, _)| arrived > length) {
-                return Err(Refusal::invalid("The request body is longer than its Content-Range says."));
+                return Err(Refusal::invalid(
+                    "The request body is longer than its Content-Range says.",
+                ));
             }
             let known = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
             skip -= known as u64;
@@ -244,13 +287,14 @@ impl Session {
                 self.store(&mut pending, false).await?;
             }
         };
-        let whole = broken.is_none() && chunk.is_none_or(|(length, last)| last && arrived == length);
+        let whole =
+            broken.is_none() && chunk.is_none_or(|(length, last)| last && arrived == length);
         self.store(&mut pending, whole).await?;
         match (broken, chunk) {
             (Some(refusal), _) => Err(refusal),
-            (None, Some((length, _))) if arrived != length => {
-                Err(Refusal::invalid("The request body is shorter than its Content-Range says."))
-            }
+            (None, Some((length, _))) if arrived != length => Err(Refusal::invalid(
+                "The request body is shorter than its Content-Range says.",
+            )),
             _ => Ok(()),
         }
     }
@@ -258,10 +302,16 @@ impl Session {
     /// Writes what is pending: all of it, or as many whole quanta as there are.
     async fn store(&mut self, pending: &mut BytesMut, all: bool) -> Outcome<()> {
         let digests = self.digests.take().unwrap_or_default();
-        let ready = if all { pending.len() } else { pending.len() - pending.len() % 262_144 };
+        let ready = if all {
+            pending.len()
+        } else {
+            pending.len() - pending.len() % 262_144
+        };
         let bytes = pending.split_to(ready).freeze();
         if digests.size() + bytes.len() as u64 > OBJECT_LIMIT {
-            return Err(Refusal::too_large("Payload is larger than the maximum object size."));
+            return Err(Refusal::too_large(
+                "Payload is larger than the maximum object size.",
+            ));
         }
         let part = self.part();
         let stored = blocking(move || write(&part, digests, &bytes)).await?;
@@ -272,8 +322,14 @@ impl Session {
     /// Makes what is stored an object.
     async fn commit(&mut self, site: &Site, call: &Call) -> Outcome<Answer> {
         let digests = self.digests.clone().unwrap_or_default();
-        if self.record.total.is_some_and(|total| total != digests.size()) {
-            return Err(Refusal::invalid("The upload is not as long as it was said to be."));
+        if self
+            .record
+            .total
+            .is_some_and(|total| total != digests.size())
+        {
+            return Err(Refusal::invalid(
+                "The upload is not as long as it was said to be.",
+            ));
         }
         let mut claims = self.record.claims.clone();
         claims.add_headers(&call.headers);
@@ -298,7 +354,10 @@ impl Session {
             attributes: record.attributes.clone(),
             content,
             conditions: record.conditions,
-            rights: Rights { caller: record.caller, account: &site.account },
+            rights: Rights {
+                caller: record.caller,
+                account: &site.account,
+            },
         };
         let bucket = site.store.bucket(&record.bucket)?;
         let object = site.store.insert(&bucket, insertion).await?;
@@ -309,7 +368,11 @@ impl Session {
 fn resume(stored: u64) -> Answer {
     let mut answer = answer::status_only(StatusCode::PERMANENT_REDIRECT);
     if stored > 0 {
-        insert(answer.headers_mut(), header::RANGE, &format!("bytes=0-{}", stored - 1));
+        insert(
+            answer.headers_mut(),
+            header::RANGE,
+            &format!("bytes=0-{}", stored - 1),
+        );
     }
     answer
 }
@@ -342,7 +405,11 @@ fn recover(part: &Path) -> io::Result<Digests> {
 }
 
 fn write(part: &Path, mut digests: Digests, bytes: &[u8]) -> io::Result<Digests> {
-    let mut file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(part)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(part)?;
     file.seek(SeekFrom::Start(digests.size()))?;
     file.write_all(bytes)?;
     digests.update(bytes);
@@ -351,7 +418,12 @@ fn write(part: &Path, mut digests: Digests, bytes: &[u8]) -> io::Result<Digests>
 
 /// The stored bytes as content: few are read into memory, many are synced where they lie.
 fn take(part: PathBuf, digests: &Digests) -> io::Result<Content> {
-    let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&part)?;
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&part)?;
     file.set_len(digests.size())?;
     let part = tempfile::TempPath::try_from_path(part)?;
     if digests.size() <= INLINE_LIMIT as u64 {

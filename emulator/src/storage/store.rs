@@ -36,8 +36,6 @@ pub(crate) struct Store {
     root: PathBuf,
     /// For bytes that are not an object yet.
     pub(crate) incoming: PathBuf,
-    /// The URL that links lead back to.
-    pub(crate) base: String,
     pub(crate) sessions: Sessions,
     buckets: RwLock<BTreeMap<String, Arc<Bucket>>>,
     last_generation: AtomicI64,
@@ -62,7 +60,7 @@ pub(crate) struct Insertion<'a> {
 }
 
 impl Store {
-    pub(crate) fn open(state: &Path, base: String) -> io::Result<Self> {
+    pub(crate) fn open(state: &Path) -> io::Result<Self> {
         let root = state.join("buckets");
         let incoming = state.join("incoming");
         fs::create_dir_all(&root)?;
@@ -84,7 +82,6 @@ impl Store {
         Ok(Self {
             root,
             incoming,
-            base,
             sessions: Sessions::open(&state.join("uploads"))?,
             buckets: RwLock::new(buckets),
             last_generation: AtomicI64::new(newest.unwrap_or(0)),

@@ -8,23 +8,47 @@ use crate::harness::{BUCKET, Server, json_of, ok, refused};
 #[tokio::test]
 async fn buckets_are_made_changed_and_removed() {
     let server = Server::start().await;
-    let make = |name: &str| server.post("/storage/v1/b?project=tests").json(&json!({"name": name, "location": "europe-west1"}));
+    let make = |name: &str| {
+        server
+            .post("/storage/v1/b?project=tests")
+            .json(&json!({"name": name, "location": "europe-west1"}))
+    };
     let made = json_of(make("a-bucket")).await;
-    assert_eq!((&made["location"], &made["locationType"]), (&json!("EUROPE-WEST1"), &json!("region")));
+    assert_eq!(
+        (&made["location"], &made["locationType"]),
+        (&json!("EUROPE-WEST1"), &json!("region"))
+    );
     refused(make("a-bucket"), 409).await;
     refused(make("goog-bucket"), 400).await;
     refused(make("A"), 400).await;
     let path = "/storage/v1/b/a-bucket";
-    let lifecycle = json!({"lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 1}}]}});
+    let lifecycle =
+        json!({"lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 1}}]}});
     let patched = json_of(server.request(Method::PATCH, path).json(&lifecycle)).await;
-    assert_eq!((&patched["lifecycle"], &patched["metageneration"]), (&lifecycle["lifecycle"], &json!("2")));
-    refused(server.request(Method::PATCH, path).json(&json!({"nonsense": 1})), 400).await;
+    assert_eq!(
+        (&patched["lifecycle"], &patched["metageneration"]),
+        (&lifecycle["lifecycle"], &json!("2"))
+    );
+    refused(
+        server
+            .request(Method::PATCH, path)
+            .json(&json!({"nonsense": 1})),
+        400,
+    )
+    .await;
     let server = Server::on(server.stop().await, |_| {}).await;
-    assert_eq!(json_of(server.get(path)).await["lifecycle"], lifecycle["lifecycle"]);
+    assert_eq!(
+        json_of(server.get(path)).await["lifecycle"],
+        lifecycle["lifecycle"]
+    );
     let listed = json_of(server.get("/storage/v1/b?project=tests")).await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);
     server.put("o", "x").await;
-    refused(server.request(Method::DELETE, &format!("/storage/v1/b/{BUCKET}")), 409).await;
+    refused(
+        server.request(Method::DELETE, &format!("/storage/v1/b/{BUCKET}")),
+        409,
+    )
+    .await;
     assert_eq!(ok(server.request(Method::DELETE, path)).await.status(), 204);
     refused(server.get(path), 404).await;
 }
@@ -44,7 +68,13 @@ async fn a_policy_is_replaced_by_who_has_read_it() {
     let replaced = json_of(put(3, &policy["etag"])).await;
     assert_eq!(replaced["bindings"], json!([binding]));
     refused(put(3, &policy["etag"]), 412).await;
-    assert_eq!(json_of(server.get(&format!("{path}?optionsRequestedPolicyVersion=3"))).await, replaced);
-    let held = json_of(server.get(&format!("{path}/testPermissions?permissions=storage.objects.get"))).await;
+    assert_eq!(
+        json_of(server.get(&format!("{path}?optionsRequestedPolicyVersion=3"))).await,
+        replaced
+    );
+    let held = json_of(server.get(&format!(
+        "{path}/testPermissions?permissions=storage.objects.get"
+    )))
+    .await;
     assert_eq!(held["permissions"], json!(["storage.objects.get"]));
 }

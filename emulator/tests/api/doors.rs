@@ -80,10 +80,21 @@ async fn web_pages_and_foreign_hosts_are_refused() {
 #[tokio::test]
 async fn storage_may_be_open_to_all_but_not_to_containers() {
     let server = Server::start_with(|config| config.anonymous_storage = true).await;
-    let upload = format!("{}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=in/x", server.base);
+    let upload = format!(
+        "{}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=in/x",
+        server.base
+    );
     json_of(server.client.post(&upload).body("x")).await;
     json_of(server.client.post(&upload).bearer_auth("any").body("x")).await;
-    refused(server.client.post(&upload).bearer_auth(server.container_token().await).body("x"), 403).await;
+    refused(
+        server
+            .client
+            .post(&upload)
+            .bearer_auth(server.container_token().await)
+            .body("x"),
+        403,
+    )
+    .await;
     refused(server.client.get(format!("{}{JOBS}", server.base)), 401).await;
 }
 
@@ -93,25 +104,57 @@ async fn the_metadata_server_answers_containers_only() {
     let get = |path: &str| server.client.get(format!("{}{path}", server.metadata));
     let project = "/computeMetadata/v1/project/project-id";
     refused(get(project), 403).await;
-    refused(get(project).header("Metadata-Flavor", "Google").header("X-Forwarded-For", "1.2.3.4"), 403).await;
+    refused(
+        get(project)
+            .header("Metadata-Flavor", "Google")
+            .header("X-Forwarded-For", "1.2.3.4"),
+        403,
+    )
+    .await;
     let root = get("/").send().await.unwrap();
-    assert_eq!((root.status().as_u16(), &root.headers()["metadata-flavor"]), (200, &"Google".parse().unwrap()));
+    assert_eq!(
+        (root.status().as_u16(), &root.headers()["metadata-flavor"]),
+        (200, &"Google".parse().unwrap())
+    );
     let text = async |path: &str| {
         let path = format!("/computeMetadata/v1/{path}");
-        let answer = get(&path).header("Metadata-Flavor", "Google").send().await.unwrap();
+        let answer = get(&path)
+            .header("Metadata-Flavor", "Google")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.headers()["metadata-flavor"], "Google");
         answer.text().await.unwrap()
     };
     assert_eq!(text("project/project-id").await, "tests");
-    assert_eq!(text("instance/region").await, "projects/100000000000/regions/us-central1");
-    assert_eq!(text("instance/zone").await, "projects/100000000000/zones/us-central1-1");
-    assert_eq!(text("instance/service-accounts/default/email").await, "runner@tests.iam.gserviceaccount.com");
+    assert_eq!(
+        text("instance/region").await,
+        "projects/100000000000/regions/us-central1"
+    );
+    assert_eq!(
+        text("instance/zone").await,
+        "projects/100000000000/zones/us-central1-1"
+    );
+    assert_eq!(
+        text("instance/service-accounts/default/email").await,
+        "runner@tests.iam.gserviceaccount.com"
+    );
     assert_eq!(text("universe/universe-domain").await, "googleapis.com");
     let account = text("instance/service-accounts/default/?recursive=true").await;
-    assert!(account.contains("\"email\":\"runner@tests.iam.gserviceaccount.com\""), "{account}");
+    assert!(
+        account.contains("\"email\":\"runner@tests.iam.gserviceaccount.com\""),
+        "{account}"
+    );
     let token = text("instance/service-accounts/default/token?scopes=x").await;
-    assert!(token.contains("\"token_type\":\"Bearer\"") && token.contains("\"expires_in\":"), "{token}");
-    refused(get("/computeMetadata/v1/nothing").header("Metadata-Flavor", "Google"), 404).await;
+    assert!(
+        token.contains("\"token_type\":\"Bearer\"") && token.contains("\"expires_in\":"),
+        "{token}"
+    );
+    refused(
+        get("/computeMetadata/v1/nothing").header("Metadata-Flavor", "Google"),
+        404,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -120,13 +163,21 @@ async fn only_loopback_is_listened_on() {
     let mut config = crate::harness::config(state.path());
     config.listen = "0.0.0.0:0".parse().unwrap();
     let refused = emulator::Emulator::start(config).await.err().unwrap();
-    assert_eq!(refused.to_string(), "refusing to listen on `0.0.0.0:0`, which is not a loopback address");
+    assert_eq!(
+        refused.to_string(),
+        "refusing to listen on `0.0.0.0:0`, which is not a loopback address"
+    );
 }
 
 #[tokio::test]
 async fn addresses_and_states_are_held_by_one() {
     let server = Server::start().await;
-    let taken = server.base.strip_prefix("http://").unwrap().parse().unwrap();
+    let taken = server
+        .base
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
     let elsewhere = tempfile::TempDir::new().unwrap();
     let mut config = crate::harness::config(elsewhere.path());
     config.listen = taken;

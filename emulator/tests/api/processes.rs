@@ -9,17 +9,27 @@ use crate::harness::{JOBS, Server, eventually, json_of, merged, refused};
 /// A job of one container that runs a script, with this task template beside it.
 async fn script(server: &Server, id: &str, script: &str, template: Value) {
     let container = json!({"image": "x", "command": ["sh", "-c", script]});
-    let template = merged(json!({"maxRetries": 0, "containers": [container]}), template);
-    server.create_job_with(id, json!({"template": {"template": template}})).await;
+    let template = merged(
+        json!({"maxRetries": 0, "containers": [container]}),
+        template,
+    );
+    server
+        .create_job_with(id, json!({"template": {"template": template}}))
+        .await;
 }
 
 fn pid_in(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n')).map(|text| text.trim().to_owned())
+    std::fs::read_to_string(path)
+        .ok()
+        .filter(|text| text.ends_with('\n'))
+        .map(|text| text.trim().to_owned())
 }
 
 fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 async fn task(server: &Server, execution: &Value) -> Value {
@@ -30,17 +40,29 @@ async fn task(server: &Server, execution: &Value) -> Value {
 #[tokio::test]
 async fn an_exit_code_is_recorded() {
     let server = Server::start().await;
-    script(&server, "fails", "echo out; echo err >&2; exit 3", json!({})).await;
+    script(
+        &server,
+        "fails",
+        "echo out; echo err >&2; exit 3",
+        json!({}),
+    )
+    .await;
     let (operation, path) = server.run("fails", json!({})).await;
     let done = server.wait(&operation).await;
     assert_eq!(done["error"]["code"], 10);
     let execution = json_of(server.get(&path)).await;
     let completed = &execution["conditions"][0];
-    assert_eq!((&completed["type"], &completed["state"]), (&json!("Completed"), &json!("CONDITION_FAILED")));
+    assert_eq!(
+        (&completed["type"], &completed["state"]),
+        (&json!("Completed"), &json!("CONDITION_FAILED"))
+    );
     assert_eq!(completed["executionReason"], "NON_ZERO_EXIT_CODE");
     assert_eq!(execution["failedCount"], 1);
     let last = task(&server, &execution).await["lastAttemptResult"].clone();
-    assert_eq!((&last["exitCode"], &last["status"]["code"]), (&json!(3), &json!(10)));
+    assert_eq!(
+        (&last["exitCode"], &last["status"]["code"]),
+        (&json!(3), &json!(10))
+    );
     assert_eq!(server.log(&execution, 0, 0), "out\nerr\n");
 }
 
@@ -60,14 +82,20 @@ async fn retries_are_fresh_attempts() {
     let count = "echo $CLOUD_RUN_TASK_ATTEMPT; test $CLOUD_RUN_TASK_ATTEMPT = 2";
     script(&server, "retries", count, json!({"maxRetries": 2})).await;
     let execution = server.run_to_end("retries", json!({})).await;
-    assert_eq!((&execution["succeededCount"], &execution["retriedCount"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&execution["succeededCount"], &execution["retriedCount"]),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(task(&server, &execution).await["retried"], 2);
     for attempt in 0..3 {
         assert_eq!(server.log(&execution, 0, attempt), format!("{attempt}\n"));
     }
     script(&server, "hopeless", "exit 1", json!({"maxRetries": 1})).await;
     let execution = server.run_to_end("hopeless", json!({})).await;
-    assert_eq!((&execution["failedCount"], &execution["retriedCount"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&execution["failedCount"], &execution["retriedCount"]),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -96,7 +124,10 @@ async fn a_cancel_kills_what_ignores_sigterm_and_all_it_started() {
     let (operation, path) = server.run("stubborn", json!({})).await;
     let started = eventually(async || pid_in(&pids)).await;
     let cancel = json_of(server.post(&format!("{path}:cancel")).json(&json!({}))).await;
-    assert_eq!(cancel["metadata"]["conditions"][0]["executionReason"], "CANCELLING");
+    assert_eq!(
+        cancel["metadata"]["conditions"][0]["executionReason"],
+        "CANCELLING"
+    );
     let done = server.wait(&operation).await;
     assert!(done.get("error").is_none(), "{done}");
     let execution = json_of(server.get(&path)).await;
@@ -132,7 +163,10 @@ async fn what_a_task_leaves_behind_is_killed() {
 async fn a_shutdown_lets_tasks_save_and_records_them() {
     let server = Server::start().await;
     let ready = server.state.path().join("ready");
-    let saving = format!("trap 'echo saved; exit 0' TERM; echo 1 > {}; while :; do sleep 0.05; done", ready.display());
+    let saving = format!(
+        "trap 'echo saved; exit 0' TERM; echo 1 > {}; while :; do sleep 0.05; done",
+        ready.display()
+    );
     script(&server, "long", &saving, json!({})).await;
     let (_, path) = server.run("long", json!({})).await;
     eventually(async || pid_in(&ready)).await;
@@ -147,16 +181,38 @@ async fn a_shutdown_lets_tasks_save_and_records_them() {
 async fn tasks_share_an_execution_within_its_parallelism() {
     let server = Server::start().await;
     let busy = server.state.path().join("busy");
-    let alone = format!("mkdir {0} && echo $CLOUD_RUN_TASK_INDEX/$CLOUD_RUN_TASK_COUNT && rmdir {0}", busy.display());
+    let alone = format!(
+        "mkdir {0} && echo $CLOUD_RUN_TASK_INDEX/$CLOUD_RUN_TASK_COUNT && rmdir {0}",
+        busy.display()
+    );
     let container = json!({"image": "x", "command": ["sh", "-c", alone]});
     let template = json!({"maxRetries": 0, "containers": [container]});
-    server.create_job_with("many", json!({"template": {"parallelism": 1, "taskCount": 2, "template": template}})).await;
-    let execution = server.run_to_end("many", json!({"overrides": {"taskCount": 5}})).await;
-    assert_eq!((&execution["taskCount"], &execution["succeededCount"]), (&json!(5), &json!(5)));
-    let tasks = json_of(server.get(&format!("/v2/{}/tasks", execution["name"].as_str().unwrap()))).await;
+    server
+        .create_job_with(
+            "many",
+            json!({"template": {"parallelism": 1, "taskCount": 2, "template": template}}),
+        )
+        .await;
+    let execution = server
+        .run_to_end("many", json!({"overrides": {"taskCount": 5}}))
+        .await;
+    assert_eq!(
+        (&execution["taskCount"], &execution["succeededCount"]),
+        (&json!(5), &json!(5))
+    );
+    let tasks = json_of(server.get(&format!(
+        "/v2/{}/tasks",
+        execution["name"].as_str().unwrap()
+    )))
+    .await;
     for (index, task) in tasks["tasks"].as_array().unwrap().iter().enumerate() {
         assert_eq!(task["index"].as_u64().unwrap_or(0), index as u64);
-        assert!(task["name"].as_str().unwrap().ends_with(&format!("-task{index}")));
+        assert!(
+            task["name"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("-task{index}"))
+        );
         assert_eq!(server.log(&execution, index, 0), format!("{index}/5\n"));
     }
 }
@@ -168,7 +224,13 @@ async fn a_runner_that_is_not_there_fails_the_task() {
     let execution = server.run_to_end("j", json!({})).await;
     let last = task(&server, &execution).await["lastAttemptResult"].clone();
     assert_eq!(last["status"]["code"], 13);
-    assert!(last["status"]["message"].as_str().unwrap().contains("/no/such/runner"), "{last}");
+    assert!(
+        last["status"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("/no/such/runner"),
+        "{last}"
+    );
 
     let server = Server::start().await;
     server.create_job("j", json!({})).await;
@@ -181,17 +243,40 @@ async fn secrets_reach_the_environment() {
     let server = Server::start().await;
     let secrets = "/v1/projects/tests/secrets";
     let reference = json!([{"name": "KEY", "valueSource": {"secretKeyRef": {"secret": "key", "version": "latest"}}}]);
-    server.create_job("j", json!({"command": ["sh", "-c", "echo $KEY"], "env": reference})).await;
+    server
+        .create_job(
+            "j",
+            json!({"command": ["sh", "-c", "echo $KEY"], "env": reference}),
+        )
+        .await;
     let execution = server.run_to_end("j", json!({})).await;
-    assert_eq!(execution["conditions"][0]["reason"], "SECRETS_ACCESS_CHECK_FAILED");
+    assert_eq!(
+        execution["conditions"][0]["reason"],
+        "SECRETS_ACCESS_CHECK_FAILED"
+    );
 
-    json_of(server.post(&format!("{secrets}?secretId=key")).json(&json!({"replication": {"automatic": {}}}))).await;
-    json_of(server.post(&format!("{secrets}/key:addVersion")).json(&json!({"payload": {"data": "czNjcmV0"}}))).await;
+    json_of(
+        server
+            .post(&format!("{secrets}?secretId=key"))
+            .json(&json!({"replication": {"automatic": {}}})),
+    )
+    .await;
+    json_of(
+        server
+            .post(&format!("{secrets}/key:addVersion"))
+            .json(&json!({"payload": {"data": "czNjcmV0"}})),
+    )
+    .await;
     let accessed = json_of(server.get(&format!("{secrets}/key/versions/latest:access"))).await;
     assert_eq!(accessed["payload"]["data"], "czNjcmV0");
     let execution = server.run_to_end("j", json!({})).await;
     assert_eq!(server.log(&execution, 0, 0), "s3cret\n");
-    assert!(!json_of(server.get(&format!("{JOBS}/j"))).await.to_string().contains("s3cret"));
+    assert!(
+        !json_of(server.get(&format!("{JOBS}/j")))
+            .await
+            .to_string()
+            .contains("s3cret")
+    );
 }
 
 #[tokio::test]
@@ -199,11 +284,20 @@ async fn a_crash_fails_what_ran_and_kills_survivors() {
     let server = Server::start().await;
     script(&server, "j", "exit 0", json!({})).await;
     let execution = server.run_to_end("j", json!({})).await;
-    let id = execution["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let id = execution["name"]
+        .as_str()
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned();
     let former = server.base.clone();
     let state = server.stop().await;
     // The record as it lies there when the emulator dies in the middle, and a process that outlived it.
-    let path = state.path().join("run/executions").join(format!("{id}.json"));
+    let path = state
+        .path()
+        .join("run/executions")
+        .join(format!("{id}.json"));
     let mut record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     record["completed"] = Value::Null;
     record["tasks"] = json!([{"state": "Running", "attempt": 0}]);
@@ -216,7 +310,8 @@ async fn a_crash_fails_what_ran_and_kills_survivors() {
         .unwrap();
     let server = Server::on(state, |_| {}).await;
     assert!(!survivor.wait().unwrap().success());
-    let execution = json_of(server.get(&format!("/v2/{}", execution["name"].as_str().unwrap()))).await;
+    let execution =
+        json_of(server.get(&format!("/v2/{}", execution["name"].as_str().unwrap()))).await;
     assert_eq!(execution["conditions"][0]["state"], "CONDITION_FAILED");
     assert_eq!(execution["conditions"][0]["reason"], "INTERNAL");
     assert_eq!(execution["failedCount"], 1);

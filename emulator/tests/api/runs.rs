@@ -72,27 +72,51 @@ async fn refused_message(server: &Server, body: &serde_json::Value) -> String {
 async fn unknown_fields_are_refused_in_googles_words() {
     let server = Server::start().await;
     let message = refused_message(&server, &json!({"tmplate": {}})).await;
-    assert_eq!(message, "Invalid JSON payload received. Unknown name \"tmplate\" at 'job': Cannot find field.");
+    assert_eq!(
+        message,
+        "Invalid JSON payload received. Unknown name \"tmplate\" at 'job': Cannot find field."
+    );
     let message = refused_message(&server, &job(json!({"img": "x"}))).await;
     let place = "at 'job.template.template.containers[0]': Cannot find field.";
-    assert_eq!(message, format!("Invalid JSON payload received. Unknown name \"img\" {place}"));
+    assert_eq!(
+        message,
+        format!("Invalid JSON payload received. Unknown name \"img\" {place}")
+    );
     let message = refused_message(&server, &json!({"template": {"taskCount": "many"}})).await;
-    assert_eq!(message, "Invalid value at 'job.template.task_count' (TYPE_INT32), \"many\"");
-    let unknown_query = format!("{JOBS}?jobId=j&%24alt=json%3Benum-encoding%3Dint&prettyPrint=false");
+    assert_eq!(
+        message,
+        "Invalid value at 'job.template.task_count' (TYPE_INT32), \"many\""
+    );
+    let unknown_query =
+        format!("{JOBS}?jobId=j&%24alt=json%3Benum-encoding%3Dint&prettyPrint=false");
     json_of(server.post(&unknown_query).json(&job(json!({})))).await;
-    refused(server.post(&format!("{JOBS}/j:run")).json(&json!({"override": {}})), 400).await;
+    refused(
+        server
+            .post(&format!("{JOBS}/j:run"))
+            .json(&json!({"override": {}})),
+        400,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn limits_are_enforced() {
     let server = Server::start().await;
     let env = |name: &str, value: String| job(json!({"env": [{"name": name, "value": value}]}));
-    let many: Vec<_> = (0..1001).map(|n| json!({"name": format!("N{n}"), "value": "x"})).collect();
-    let limits = |cpu: &str, memory: &str| job(json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}}));
-    let template = |over| crate::harness::merged(job(json!({}))["template"]["template"].clone(), over);
+    let many: Vec<_> = (0..1001)
+        .map(|n| json!({"name": format!("N{n}"), "value": "x"}))
+        .collect();
+    let limits = |cpu: &str, memory: &str| {
+        job(json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}}))
+    };
+    let template =
+        |over| crate::harness::merged(job(json!({}))["template"]["template"].clone(), over);
     for (body, word) in [
         (json!({}), "container"),
-        (json!({"template": {"template": {"containers": [{}]}}}), "image"),
+        (
+            json!({"template": {"template": {"containers": [{}]}}}),
+            "image",
+        ),
         (env("A", "x".repeat(32_769)), "32768"),
         (env("CLOUD_RUN_JOB", "x".into()), "CLOUD_RUN_JOB"),
         (env("PORT", "1".into()), "PORT"),
@@ -101,18 +125,44 @@ async fn limits_are_enforced() {
         (limits("1", "256Mi"), "memory"),
         (limits("1", "8Gi"), "memory"),
         (limits("3", "2Gi"), "cpu"),
-        (json!({"template": {"template": template(json!({"maxRetries": 11}))}}), "max_retries"),
-        (json!({"template": {"template": template(json!({"timeout": "604801s"}))}}), "168"),
-        (json!({"template": {"taskCount": 10001, "template": template(json!({}))}}), "10000"),
-        (crate::harness::merged(job(json!({})), json!({"labels": {"run.googleapis.com/x": "y"}})), "run.googleapis.com/x"),
+        (
+            json!({"template": {"template": template(json!({"maxRetries": 11}))}}),
+            "max_retries",
+        ),
+        (
+            json!({"template": {"template": template(json!({"timeout": "604801s"}))}}),
+            "168",
+        ),
+        (
+            json!({"template": {"taskCount": 10001, "template": template(json!({}))}}),
+            "10000",
+        ),
+        (
+            crate::harness::merged(
+                job(json!({})),
+                json!({"labels": {"run.googleapis.com/x": "y"}}),
+            ),
+            "run.googleapis.com/x",
+        ),
     ] {
         let message = refused_message(&server, &body).await;
         assert!(message.contains(word), "{word} in {message}");
     }
     for id in ["", "Up", "-a", "a-", "9a"] {
-        refused(server.post(&format!("{JOBS}?jobId={id}")).json(&job(json!({}))), 400).await;
+        refused(
+            server
+                .post(&format!("{JOBS}?jobId={id}"))
+                .json(&job(json!({}))),
+            400,
+        )
+        .await;
     }
-    json_of(server.post(&format!("{JOBS}?jobId=j")).json(&env("A", "x".repeat(32_768)))).await;
+    json_of(
+        server
+            .post(&format!("{JOBS}?jobId=j"))
+            .json(&env("A", "x".repeat(32_768))),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -120,7 +170,12 @@ async fn overrides_replace_and_merge() {
     let server = Server::start().await;
     let env = json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]);
     let args = json!(["-c", "echo $A $B $C $#", "sh", "given"]);
-    server.create_job("j", json!({"name": "task", "command": ["sh"], "args": args, "env": env})).await;
+    server
+        .create_job(
+            "j",
+            json!({"name": "task", "command": ["sh"], "args": args, "env": env}),
+        )
+        .await;
     let run = |over: serde_json::Value| {
         let over = crate::harness::merged(json!({"name": "task"}), over);
         json!({"overrides": {"containerOverrides": [over], "timeout": "30s"}})
@@ -131,9 +186,13 @@ async fn overrides_replace_and_merge() {
     assert_eq!(execution["template"]["timeout"], "30s");
     let env = &execution["template"]["containers"][0]["env"];
     assert_eq!(env[1], json!({"name": "B", "value": ""}));
-    let execution = server.run_to_end("j", run(json!({"args": ["-c", "echo other"]}))).await;
+    let execution = server
+        .run_to_end("j", run(json!({"args": ["-c", "echo other"]})))
+        .await;
     assert_eq!(server.log(&execution, 0, 0), "other\n");
-    let execution = server.run_to_end("j", run(json!({"clearArgs": true}))).await;
+    let execution = server
+        .run_to_end("j", run(json!({"clearArgs": true})))
+        .await;
     assert!(execution["template"]["containers"][0].get("args").is_none());
     for wrong in [
         run(json!({"clearArgs": true, "args": ["x"]})),
@@ -152,21 +211,47 @@ async fn overrides_replace_and_merge() {
 async fn jobs_are_changed_with_their_etag() {
     let server = Server::start().await;
     server.create_job("j", json!({})).await;
-    refused(server.post(&format!("{JOBS}?jobId=j")).json(&job(json!({}))), 409).await;
+    refused(
+        server
+            .post(&format!("{JOBS}?jobId=j"))
+            .json(&job(json!({}))),
+        409,
+    )
+    .await;
     let before = json_of(server.get(&format!("{JOBS}/j"))).await;
     let path = format!("{JOBS}/j");
     let patch = |body: serde_json::Value| server.request(Method::PATCH, &path).json(&body);
     let stale = crate::harness::merged(before.clone(), json!({"etag": "\"stale\""}));
-    assert_eq!(refused(patch(stale), 409).await["error"]["status"], "ABORTED");
+    assert_eq!(
+        refused(patch(stale), 409).await["error"]["status"],
+        "ABORTED"
+    );
     // What was read can be sent back as it is.
     let operation = json_of(patch(before.clone())).await;
     assert_eq!(operation["response"]["generation"], "2");
     refused(patch(before), 409).await;
     let path = format!("{JOBS}/new");
-    refused(server.request(Method::PATCH, &path).json(&job(json!({}))), 404).await;
-    json_of(server.request(Method::PATCH, &format!("{path}?allowMissing=true")).json(&job(json!({})))).await;
-    let names: Vec<_> = json_of(server.get(JOBS)).await["jobs"].as_array().unwrap().iter().map(|job| job["name"].clone()).collect();
-    assert_eq!(names, ["new", "j"].map(|id| format!("projects/tests/locations/us-central1/jobs/{id}")));
+    refused(
+        server.request(Method::PATCH, &path).json(&job(json!({}))),
+        404,
+    )
+    .await;
+    json_of(
+        server
+            .request(Method::PATCH, &format!("{path}?allowMissing=true"))
+            .json(&job(json!({}))),
+    )
+    .await;
+    let names: Vec<_> = json_of(server.get(JOBS)).await["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["name"].clone())
+        .collect();
+    assert_eq!(
+        names,
+        ["new", "j"].map(|id| format!("projects/tests/locations/us-central1/jobs/{id}"))
+    );
     json_of(server.request(Method::DELETE, &path)).await;
     refused(server.get(&path), 404).await;
 }
@@ -174,13 +259,33 @@ async fn jobs_are_changed_with_their_etag() {
 #[tokio::test]
 async fn a_rehearsal_leaves_nothing() {
     let server = Server::start().await;
-    let rehearsed = json_of(server.post(&format!("{JOBS}?jobId=j&validateOnly=true")).json(&job(json!({})))).await;
-    assert_eq!(rehearsed["response"]["template"]["template"]["maxRetries"], 3);
+    let rehearsed = json_of(
+        server
+            .post(&format!("{JOBS}?jobId=j&validateOnly=true"))
+            .json(&job(json!({}))),
+    )
+    .await;
+    assert_eq!(
+        rehearsed["response"]["template"]["template"]["maxRetries"],
+        3
+    );
     refused(server.get(&format!("{JOBS}/j")), 404).await;
     server.create_job("j", json!({"command": ["true"]})).await;
-    json_of(server.post(&format!("{JOBS}/j:run")).json(&json!({"validateOnly": true}))).await;
-    assert_eq!(json_of(server.get(&format!("{JOBS}/j/executions"))).await, json!({}));
-    refused(server.post(&format!("{JOBS}/none:run")).json(&json!({})), 404).await;
+    json_of(
+        server
+            .post(&format!("{JOBS}/j:run"))
+            .json(&json!({"validateOnly": true})),
+    )
+    .await;
+    assert_eq!(
+        json_of(server.get(&format!("{JOBS}/j/executions"))).await,
+        json!({})
+    );
+    refused(
+        server.post(&format!("{JOBS}/none:run")).json(&json!({})),
+        404,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -195,8 +300,15 @@ async fn executions_are_listed_newest_first_and_deleted() {
     let mut seen = Vec::new();
     let mut token = String::new();
     loop {
-        let page = json_of(server.get(&format!("{JOBS}/-/executions?pageSize=3&pageToken={token}"))).await;
-        seen.extend(page["executions"].as_array().unwrap().iter().map(|execution| execution["name"].clone()));
+        let page =
+            json_of(server.get(&format!("{JOBS}/-/executions?pageSize=3&pageToken={token}"))).await;
+        seen.extend(
+            page["executions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|execution| execution["name"].clone()),
+        );
         match page["nextPageToken"].as_str() {
             Some(next) => next.clone_into(&mut token),
             None => break,
@@ -206,12 +318,25 @@ async fn executions_are_listed_newest_first_and_deleted() {
     let newest = format!("/v2/{}", made[0].as_str().unwrap());
     let job = json_of(server.get(&format!("{JOBS}/j"))).await;
     assert_eq!(job["executionCount"], 3);
-    assert_eq!(job["latestCreatedExecution"]["completionStatus"], "EXECUTION_SUCCEEDED");
+    assert_eq!(
+        job["latestCreatedExecution"]["completionStatus"],
+        "EXECUTION_SUCCEEDED"
+    );
     json_of(server.request(Method::DELETE, &newest)).await;
     refused(server.get(&newest), 404).await;
-    assert_eq!(json_of(server.get(&format!("{JOBS}/j/executions"))).await["executions"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        json_of(server.get(&format!("{JOBS}/j/executions"))).await["executions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
     refused(server.get(&format!("{JOBS}/j/executions?pageToken=x")), 400).await;
-    refused(server.get("/v2/projects/other/locations/us-central1/jobs"), 403).await;
+    refused(
+        server.get("/v2/projects/other/locations/us-central1/jobs"),
+        403,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -219,13 +344,23 @@ async fn an_operation_is_open_until_its_execution_ends() {
     let server = Server::start().await;
     let gate = server.state.path().join("gate");
     let wait = format!("while ! test -e {}; do sleep 0.02; done", gate.display());
-    server.create_job("j", json!({"command": ["sh", "-c", wait]})).await;
+    server
+        .create_job("j", json!({"command": ["sh", "-c", wait]}))
+        .await;
     let (operation, path) = server.run("j", json!({})).await;
     assert!(operation.get("done").is_none());
     let name = format!("/v2/{}", operation["name"].as_str().unwrap());
-    let waited = json_of(server.post(&format!("{name}:wait")).json(&json!({"timeout": "0.01s"}))).await;
+    let waited = json_of(
+        server
+            .post(&format!("{name}:wait"))
+            .json(&json!({"timeout": "0.01s"})),
+    )
+    .await;
     assert!(waited.get("done").is_none());
-    let open = json_of(server.get("/v2/projects/tests/locations/us-central1/operations?filter=done:false")).await;
+    let open = json_of(
+        server.get("/v2/projects/tests/locations/us-central1/operations?filter=done:false"),
+    )
+    .await;
     assert_eq!(open["operations"][0]["name"], operation["name"]);
     crate::harness::eventually(async || {
         let now = json_of(server.get(&path)).await;
@@ -233,17 +368,28 @@ async fn an_operation_is_open_until_its_execution_ends() {
     })
     .await;
     std::fs::write(&gate, "").unwrap();
-    assert_eq!(server.wait(&operation).await["response"]["succeededCount"], 1);
+    assert_eq!(
+        server.wait(&operation).await["response"]["succeededCount"],
+        1
+    );
     let server = Server::on(server.stop().await, |_| {}).await;
-    assert_eq!(json_of(server.get(&name)).await["response"]["succeededCount"], 1);
-    assert_eq!(json_of(server.request(Method::DELETE, &name)).await, json!({}));
+    assert_eq!(
+        json_of(server.get(&name)).await["response"]["succeededCount"],
+        1
+    );
+    assert_eq!(
+        json_of(server.request(Method::DELETE, &name)).await,
+        json!({})
+    );
     refused(server.get(&name), 404).await;
 }
 
 #[tokio::test]
 async fn deleting_a_job_ends_what_runs() {
     let server = Server::start().await;
-    server.create_job("j", json!({"command": ["sleep", "1000"]})).await;
+    server
+        .create_job("j", json!({"command": ["sleep", "1000"]}))
+        .await;
     let (operation, path) = server.run("j", json!({})).await;
     json_of(server.request(Method::DELETE, &format!("{JOBS}/j"))).await;
     let done = server.wait(&operation).await;
@@ -264,5 +410,13 @@ async fn a_jobs_policy_is_kept() {
     assert_eq!(json_of(set(&policy["etag"])).await["bindings"], bindings);
     refused(set(&policy["etag"]), 409).await;
     let asked = json!({"permissions": ["run.jobs.run"]});
-    assert_eq!(json_of(server.post(&format!("{JOBS}/j:testIamPermissions")).json(&asked)).await, asked);
+    assert_eq!(
+        json_of(
+            server
+                .post(&format!("{JOBS}/j:testIamPermissions"))
+                .json(&asked)
+        )
+        .await,
+        asked
+    );
 }
