@@ -69,6 +69,14 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A run that is started, and whose results can still be had.
+    #[error("{source}")]
+    Resumable {
+        /// The run.
+        run: wire::names::RunId,
+        /// What came between.
+        source: Box<Error>,
+    },
     /// The user asked to stop before there was anything to cancel.
     #[error("interrupted before anything was started")]
     Interrupted,
@@ -121,6 +129,7 @@ impl Error {
         match self {
             Self::Usage { hint, .. } | Self::Local { hint, .. } => hint.clone(),
             Self::Api { source, .. } => source.hint.clone().or_else(|| api_hint(source)),
+            Self::Resumable { run, source } => Some(resume_hint(*run, source)),
             Self::Left { run } => Some(format!("`sortie wait {run}` brings its results home")),
             Self::Pack { source, .. } => pack_hint(source),
             Self::Spec(_) | Self::File { .. } | Self::Interrupted | Self::Result { .. } => None,
@@ -133,6 +142,25 @@ impl Error {
             Self::Left { .. } | Self::Interrupted => exit_code::INTERRUPTED,
             _ => exit_code::FAILURE,
         }
+    }
+
+    /// Adds the way back to a run that is started.
+    pub(crate) fn in_run(run: wire::names::RunId) -> impl FnOnce(Self) -> Self {
+        move |error| match error {
+            Self::Left { .. } | Self::Resumable { .. } => error,
+            source => Self::Resumable {
+                run,
+                source: Box::new(source),
+            },
+        }
+    }
+}
+
+fn resume_hint(run: wire::names::RunId, source: &Error) -> String {
+    let back = format!("`sortie wait {run}` brings the results home when that is mended");
+    match source.hint() {
+        Some(hint) => format!("{hint}; {back}"),
+        None => back,
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod cli;
 mod clock;
 mod cloud_run;
+mod course;
 mod credentials;
 mod error;
 mod event;

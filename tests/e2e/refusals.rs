@@ -77,7 +77,7 @@ fn bad_input_names() {
     let machine = Machine::new();
     machine.write("f", "x");
     for name in ["..", "a/b", "-rf", "."] {
-        let done = run(&machine, &["-i", &format!("{name}=f"), "--", "true"]).code(125);
+        let done = run(&machine, &[&format!("--input={name}=f"), "--", "true"]).code(125);
         done.says("error: the task cannot be sent: the input name")
             .prints("");
         assert!(

@@ -139,7 +139,10 @@ pub async fn serve(serve: Serve) -> Result<(), Error> {
         container_account: account(&serve.project),
         idle_exit: None,
     };
-    let emulator = Emulator::start(config).await.map_err(cannot_serve)?;
+    let hint = "another `--port` may be free, and `--port 0` takes any that is";
+    let emulator = Emulator::start(config)
+        .await
+        .map_err(|error| cannot_serve(error).with_hint(hint))?;
     if let Some(bucket) = &serve.bucket {
         emulator.ensure_bucket(bucket).await.map_err(cannot_serve)?;
     }

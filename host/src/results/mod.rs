@@ -8,7 +8,7 @@ mod landing;
 mod logs;
 mod tail;
 
-pub use find::find;
+pub use find::{Found, find};
 pub use land::{land, land_lost};
 pub use landing::Landing;
 pub use tail::Tail;

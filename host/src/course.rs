@@ -1,0 +1,387 @@
+//! One run under way: its starts, and what each brings home.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use wire::contract::{Problem, Reason, Spec};
+use wire::names::RunId;
+
+use crate::clock;
+use crate::cloud_run::{Execution, Task};
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+use crate::exit_code;
+use crate::follow::{Followed, Interrupts, follow};
+use crate::record::LocalRecord;
+use crate::request::{Out, Request};
+use crate::results::{self, Landing, Phases, Tail, TaskResult};
+use crate::run::RunResult;
+use crate::session::Session;
+use crate::stage::{self, Staged};
+use crate::submit::{self, Assigned};
+use crate::timeout;
+
+/// An input that vanished beneath a run is sent again so many times.
+const RESTARTS: u32 = 2;
+
+/// A run under way.
+pub(crate) struct Course<'a> {
+    session: &'a Session,
+    request: Option<&'a Request>,
+    run: RunId,
+    names: Vec<String>,
+    specs: Vec<Spec>,
+    out: Out,
+    show: bool,
+    override_s: Option<u64>,
+    phases: Phases,
+    interrupted: bool,
+}
+
+/// What one start brought home.
+#[derive(Default)]
+struct Landed {
+    results: BTreeMap<u32, TaskResult>,
+    /// Tasks that found an input gone, and are worth another start.
+    without_inputs: Vec<u32>,
+}
+
+impl<'a> Course<'a> {
+    /// Brings the inputs into the bucket, and settles what every task is told.
+    pub(crate) async fn prepare(
+        session: &'a Session,
+        request: &'a Request,
+        run: RunId,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Self, Error> {
+        let staging = async { stage::stage(session, &request.inputs(), reporter).await };
+        let asking = async {
+            let job = session.cloud_run.job(&session.job).await;
+            job.map_err(Error::api("cannot find the environment's job"))
+        };
+        let (staged, job) = tokio::try_join!(staging, asking)?;
+        let begun = Instant::now();
+        let count = u32::try_from(request.tasks.len()).unwrap_or(u32::MAX);
+        submit::record(session, run, count).await?;
+        let mut specs = specs(request, &staged);
+        let bytes = staged.iter().map(|staged| staged.bytes).sum();
+        let override_s = timeout::settle(&mut specs, job.template.template.timeout_ms(), bytes)?;
+        Ok(Self {
+            session,
+            request: Some(request),
+            run,
+            names: request.tasks.iter().map(|task| task.name.clone()).collect(),
+            specs,
+            out: request.out.clone(),
+            show: request.tail,
+            override_s,
+            phases: Phases {
+                pack: staged.iter().map(|staged| staged.pack_ms).sum(),
+                upload: staged.iter().map(|staged| staged.upload_ms).sum(),
+                submit: clock::ms(begun),
+                ..Phases::default()
+            },
+            interrupted: false,
+        })
+    }
+
+    /// What this machine remembers of a run is enough to go on with it.
+    pub(crate) fn resume(session: &'a Session, record: &LocalRecord) -> Self {
+        Self {
+            session,
+            request: None,
+            run: record.run,
+            names: record.names.clone(),
+            specs: Vec::new(),
+            out: record.out(),
+            show: record.names.len() == 1,
+            override_s: None,
+            phases: Phases::default(),
+            interrupted: false,
+        }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.names.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Every task's number.
+    pub(crate) fn all(&self) -> Vec<u32> {
+        (0..self.count()).collect()
+    }
+
+    /// Follows an execution to its end and lands what it left; starts again what found an input gone.
+    pub(crate) async fn bring_home(
+        &mut self,
+        mut execution: Execution,
+        reporter: &mut dyn Reporter,
+        interrupts: &mut Interrupts,
+    ) -> Result<Vec<TaskResult>, Error> {
+        let mut waiting = self.all();
+        let mut results = BTreeMap::new();
+        for start in 1.. {
+            let mut tail = self.tail()?;
+            let followed = follow(
+                self.session,
+                self.run,
+                execution,
+                &mut tail,
+                reporter,
+                interrupts,
+            )
+            .await?;
+            self.interrupted |= followed.interrupted;
+            let may_restart = start <= RESTARTS && !self.interrupted && self.request.is_some();
+            let landed = self
+                .collect(&waiting, &followed, &mut tail, may_restart, reporter)
+                .await?;
+            waiting = landed.without_inputs;
+            results.extend(landed.results);
+            if waiting.is_empty() {
+                break;
+            }
+            drop(tail);
+            self.send_inputs_again(&waiting, reporter).await?;
+            execution = self.start(start, &waiting, reporter).await?;
+        }
+        Ok(results.into_values().collect())
+    }
+
+    /// Starts tasks; one execution, however many.
+    pub(crate) async fn start(
+        &mut self,
+        start: u32,
+        tasks: &[u32],
+        reporter: &mut dyn Reporter,
+    ) -> Result<Execution, Error> {
+        let begun = Instant::now();
+        let assigned: Vec<Assigned> = tasks
+            .iter()
+            .map(|&task| Assigned { task, spec: task })
+            .collect();
+        let (assigned, specs) = distinct(&assigned, &self.specs);
+        let execution = submit::start(
+            self.session,
+            self.run,
+            start,
+            &assigned,
+            &specs,
+            self.override_s,
+        )
+        .await?;
+        self.phases.submit += clock::ms(begun);
+        LocalRecord::new(
+            self.run,
+            &execution.name,
+            &self.session.job,
+            &self.names,
+            &self.out,
+        )
+        .write(&self.session.data_dir)?;
+        reporter.event(&Event::Started {
+            run: self.run,
+            execution: execution.name.rsplit('/').next().unwrap_or_default(),
+            tasks: self.count(),
+        });
+        Ok(execution)
+    }
+
+    /// Where a task lands.
+    fn target(&self, task: u32) -> PathBuf {
+        let name = self.names.get(task as usize).map_or("", String::as_str);
+        match &self.out {
+            Out::Default(base) => base
+                .join("sortie-results")
+                .join(self.run.to_string())
+                .join(name),
+            Out::Dir(dir) if self.names.len() == 1 => dir.clone(),
+            Out::Dir(dir) => dir.join(name),
+        }
+    }
+
+    /// Where all land.
+    fn directory(&self) -> PathBuf {
+        match &self.out {
+            Out::Default(base) => base.join("sortie-results").join(self.run.to_string()),
+            Out::Dir(dir) => dir.clone(),
+        }
+    }
+
+    fn tail(&self) -> Result<Tail, Error> {
+        if self.show && self.names.len() == 1 {
+            Landing::begin(&self.target(0), self.run).map(Tail::into)
+        } else {
+            Ok(Tail::none())
+        }
+    }
+
+    /// Lands what every task left. A task that found an input gone is not landed if it may be started again.
+    async fn collect(
+        &mut self,
+        tasks: &[u32],
+        followed: &Followed,
+        tail: &mut Tail,
+        may_restart: bool,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Landed, Error> {
+        let mut found = results::find(&self.session.bucket, self.run, reporter).await?;
+        let mut platform = None;
+        let mut landed = Landed::default();
+        for &task in tasks {
+            let report = found.remove(&task);
+            let problem = report
+                .as_ref()
+                .and_then(|found| found.report.problem.as_ref());
+            if may_restart && input_is_gone(problem) {
+                landed.without_inputs.push(task);
+                continue;
+            }
+            if report.is_none() && platform.is_none() {
+                platform = Some(self.platform(&followed.execution).await?);
+            }
+            let of = platform.iter().flatten().find(|about| about.index == task);
+            let mut result = self
+                .land(task, report, &followed.execution, of, tail, reporter)
+                .await?;
+            result.phases.pack = self.phases.pack;
+            result.phases.upload = self.phases.upload;
+            result.phases.submit = self.phases.submit;
+            reporter.event(&Event::Landed(&result));
+            landed.results.insert(task, result);
+        }
+        Ok(landed)
+    }
+
+    /// Lands one task: by its report, or by what else it left.
+    async fn land(
+        &self,
+        task: u32,
+        found: Option<results::Found>,
+        execution: &Execution,
+        platform: Option<&Task>,
+        tail: &mut Tail,
+        reporter: &mut dyn Reporter,
+    ) -> Result<TaskResult, Error> {
+        let name = self.names.get(task as usize).map_or("", String::as_str);
+        let target = self.target(task);
+        let session = self.session;
+        let Some(found) = found else {
+            let of = (task, name);
+            return results::land_lost(session, self.run, of, &target, execution, platform, tail)
+                .await;
+        };
+        let start = start_ms(execution, &found.report);
+        let mut result = results::land(session, found, name, &target, tail, reporter).await?;
+        result.phases.start = start;
+        Ok(result)
+    }
+
+    async fn platform(&self, execution: &Execution) -> Result<Vec<Task>, Error> {
+        let tasks = self.session.cloud_run.tasks(&execution.name).await;
+        tasks.map_err(Error::api("cannot learn why a task left no report"))
+    }
+
+    /// An input that expired beneath the run: content is truth, so the same specs fit.
+    async fn send_inputs_again(
+        &mut self,
+        tasks: &[u32],
+        reporter: &mut dyn Reporter,
+    ) -> Result<(), Error> {
+        let Some(request) = self.request else {
+            return Ok(());
+        };
+        reporter.event(&Event::Warning(
+            "an input is gone from the bucket: it is sent again",
+        ));
+        let staged = stage::stage(self.session, &request.inputs(), reporter).await?;
+        let fresh = specs(request, &staged);
+        for &task in tasks {
+            let at = task as usize;
+            if let (Some(spec), Some(fresh)) = (self.specs.get_mut(at), fresh.get(at)) {
+                spec.inputs.clone_from(&fresh.inputs);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that all is home.
+    pub(crate) fn finish(self, tasks: Vec<TaskResult>, reporter: &mut dyn Reporter) -> RunResult {
+        let exit_code = overall(&tasks, self.interrupted);
+        let directory = self.directory();
+        reporter.event(&Event::Finished {
+            run: self.run,
+            dir: &directory,
+            tasks: &tasks,
+            code: exit_code,
+        });
+        RunResult {
+            run: self.run,
+            tasks,
+            directory,
+            exit_code,
+        }
+    }
+}
+
+/// Every task's spec, its inputs filled in.
+fn specs(request: &Request, staged: &[Staged]) -> Vec<Spec> {
+    let all = request.inputs();
+    let inputs = |wanted: &[stage::InputSource]| {
+        wanted
+            .iter()
+            .filter_map(|input| all.iter().position(|other| other == input))
+            .filter_map(|at| staged.get(at))
+            .map(|staged| staged.input.clone())
+            .collect()
+    };
+    let task_specs = request.tasks.iter().map(|task| {
+        let mut spec = task.spec.clone();
+        spec.inputs = inputs(&task.inputs);
+        spec
+    });
+    task_specs.collect()
+}
+
+/// Equal specs become one.
+fn distinct(tasks: &[Assigned], specs: &[Spec]) -> (Vec<Assigned>, Vec<Spec>) {
+    let mut kept: Vec<Spec> = Vec::new();
+    let mut assigned = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let Some(spec) = specs.get(task.spec as usize) else {
+            continue;
+        };
+        let at = kept
+            .iter()
+            .rposition(|other| other == spec)
+            .unwrap_or_else(|| {
+                kept.push(spec.clone());
+                kept.len() - 1
+            });
+        assigned.push(Assigned {
+            task: task.task,
+            spec: u32::try_from(at).unwrap_or(u32::MAX),
+        });
+    }
+    (assigned, kept)
+}
+
+fn input_is_gone(problem: Option<&Problem>) -> bool {
+    problem.is_some_and(|problem| problem.reason == Reason::InputMissing)
+}
+
+/// From Cloud Run's answer to the claim; both times are the platform's.
+fn start_ms(execution: &Execution, report: &wire::contract::Report) -> u64 {
+    let created = execution.create_time.unwrap_or(report.started_at);
+    let waited = report.started_at.duration_since(created).as_millis();
+    u64::try_from(waited).unwrap_or(0) + report.phases.claim_ms
+}
+
+fn overall(tasks: &[TaskResult], interrupted: bool) -> i32 {
+    match tasks {
+        _ if interrupted => exit_code::INTERRUPTED,
+        [only] => only.exit_code,
+        all if all.iter().all(|task| task.exit_code == 0) => exit_code::SUCCESS,
+        _ => exit_code::BATCH_FAILED,
+    }
+}
