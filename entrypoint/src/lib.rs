@@ -12,10 +12,11 @@ mod environment;
 pub mod exit;
 mod family;
 mod fetch;
+mod glibc;
 mod interrupt;
 mod launch;
 mod logs;
-mod name_service;
+
 mod outputs;
 mod report;
 mod run;
@@ -47,7 +48,7 @@ use crate::workspace::Workspace;
 /// To be called from the first thread of a process that does nothing else, outside of any runtime: it waits for
 /// every child, and adopts every orphan.
 pub fn main() -> ExitCode {
-    name_service::restrict();
+    glibc::tame();
     if std::env::args_os()
         .next_back()
         .is_some_and(|argument| argument == "--version")

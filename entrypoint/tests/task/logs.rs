@@ -96,3 +96,16 @@ fn a_closed_container_log_is_no_reason_to_stop() {
     let ran = Task::under(&site, run, &argv).finish();
     assert_eq!(ran.stdout().lines().count(), 100_000);
 }
+
+#[test]
+fn a_container_log_that_nobody_reads_is_given_up_in_the_end() {
+    let site = Site::start();
+    let task = Task::new(&site, shell("seq 200000")).start();
+    let reports = task.task.run.reports();
+    // Nobody reads our end of the pipe until the task has ended.
+    until(|| !site.list(&reports).is_empty(), "the report");
+    let ran = task.finish();
+    assert_eq!(ran.code(), 0);
+    assert_eq!(ran.stdout().lines().count(), 200_000);
+    assert!(ran.output.stdout.len() < ran.stdout().len());
+}

@@ -8,6 +8,7 @@ mod commands;
 mod ends;
 mod inputs;
 mod logs;
+mod memory;
 mod outputs;
 mod processes;
 mod proxy;

@@ -64,6 +64,12 @@ impl<'a> Task<'a> {
         self
     }
 
+    /// The container's own streams go nowhere.
+    pub(crate) fn quiet(mut self) -> Self {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        self
+    }
+
     pub(crate) fn workspace(&self) -> PathBuf {
         self.directory.path().join("workspace")
     }
@@ -91,6 +97,18 @@ impl<'a> Started<'a> {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.as_ref().unwrap().id()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Watches it to its end, and tells how much memory it held at the most, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
+        let mut peak = 0;
+        // A zombie has a status, and no memory.
+        while let Some(kibibytes) = high_water(&std::fs::read_to_string(&status).unwrap()) {
+            peak = peak.max(kibibytes << 10);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        peak
     }
 
     /// Waits for a file of the workspace.
@@ -134,6 +152,13 @@ impl Drop for Started<'_> {
             let _ = child.wait();
         }
     }
+}
+
+fn high_water(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Polls; a test that waits in vain fails instead of hanging.
