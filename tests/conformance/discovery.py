@@ -191,7 +191,8 @@ def parameter_problems(name: str, value: str, rule: dict[str, Any]) -> Iterator[
     kind, form = rule.get("type"), FORMATS.get(rule.get("format", ""))
     if kind == "integer" and not re.fullmatch(r"-?\d+", value):
         yield f"query parameter `{name}` is no integer"
-    if kind == "boolean" and value not in ("true", "false"):
+    # The command line writes `True`, and Google takes it.
+    if kind == "boolean" and value.lower() not in ("true", "false"):
         yield f"query parameter `{name}` is no boolean"
     if form and not form.match(value):
         yield f"query parameter `{name}` is no {rule['format']}"

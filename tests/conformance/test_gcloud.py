@@ -51,7 +51,8 @@ def test_files_are_copied_both_ways(gcloud: Gcloud, bucket: storage.Bucket, pref
         assert down.returncode == 0, down.stderr
         assert (tmp_path / f"{name}.back").read_bytes() == content
     listed = gcloud("ls", f"gs://{BUCKET}/{prefix}")
-    assert listed.stdout.split() == [f"gs://{BUCKET}/{prefix}{name}" for name in ("large", "small")], listed
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.split() == [f"gs://{BUCKET}/{prefix}{name}" for name in ("large", "small")]
     removed = gcloud("rm", f"gs://{BUCKET}/{prefix}small", f"gs://{BUCKET}/{prefix}large")
     assert removed.returncode == 0, removed.stderr
     assert list(bucket.list_blobs(prefix=prefix)) == []

@@ -124,6 +124,13 @@ def test_args_can_be_overridden(jobs: run_v2.JobsClient, make_job: Callable[...,
     assert (tmp_path / "out").read_text() == "other\n"
 
 
+def test_short_tasks_do_not_end_each_other(jobs: run_v2.JobsClient, make_job: Callable[..., str]) -> None:
+    name = make_job("echo")
+    for _ in range(10):
+        execution = finish(start(jobs, name, count=8))
+        assert (execution.succeeded_count, execution.failed_count) == (8, 0)
+
+
 def test_a_failing_task_fails_the_execution(
     jobs: run_v2.JobsClient,
     executions: run_v2.ExecutionsClient,

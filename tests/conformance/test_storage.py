@@ -160,6 +160,14 @@ def test_a_delimiter_folds_names_into_prefixes(bucket: storage.Bucket, prefix: s
     assert listed.prefixes == {prefix + "b/", prefix + "c/"}
 
 
+@pytest.mark.parametrize("mask", ["items(name,size),prefixes", "items/name,items/size,prefixes"])
+def test_a_mask_leaves_the_rest_out(bucket: storage.Bucket, prefix: str, mask: str) -> None:
+    bucket.blob(prefix + "a").upload_from_string(b"xyz")
+    query = {"prefix": prefix, "fields": mask}
+    answer = bucket.client._connection.api_request("GET", f"{bucket.path}/o", query_params=query)
+    assert answer == {"items": [{"name": prefix + "a", "size": "3"}]}
+
+
 def test_a_deleted_object_is_gone(bucket: storage.Bucket, prefix: str) -> None:
     blob = bucket.blob(prefix + "gone")
     blob.upload_from_string(b"x")
