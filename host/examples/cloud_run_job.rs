@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     job.send_inputs([("text", &file)])?;
     for _ in 0..2 {
         let command = "wc -l < input/text | tee output/lines.txt";
-        let result = job.run(command, Some(Duration::from_secs(60))).await?;
+        let result = job.run(command, Some(Duration::from_mins(1))).await?;
         let lines = std::fs::read_to_string(job.receive_outputs()?.join("lines.txt"))?;
         println!("exit code {}, lines {}", result.returncode, lines.trim());
         let mut text = std::fs::read(&file)?;

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Application default credentials, looked for when the first token is needed.
 #[derive(Default)]
-pub struct GoogleCredentials {
+pub(crate) struct GoogleCredentials {
     provider: OnceCell<Arc<dyn TokenProvider>>,
 }
 

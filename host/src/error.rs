@@ -47,7 +47,7 @@ pub enum Error {
         doing: String,
         /// Why.
         #[source]
-        source: ApiError,
+        source: Box<ApiError>,
     },
     /// Something local that must work did not.
     #[error("{doing}")]
@@ -112,7 +112,10 @@ impl Error {
     /// A call to Google, or to the emulator, failed.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(ApiError) -> Self {
         let doing = doing.into();
-        move |source| Self::Api { doing, source }
+        move |source| Self::Api {
+            doing,
+            source: Box::new(source),
+        }
     }
 
     /// Adds what to type next, where there is nothing better yet.
@@ -184,10 +187,6 @@ fn pack_hint(error: &archive::Error) -> Option<String> {
             "make `{}` readable, or leave it out with a line in `.sortieignore`",
             path.display()
         )),
-        #[expect(
-            unreachable_patterns,
-            reason = "the archive's errors are still growing"
-        )]
         _ => None,
     }
 }

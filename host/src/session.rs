@@ -36,7 +36,7 @@ impl Session {
     /// Connects; in local mode this starts the emulator if there is none.
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
         let (cloud, warnings) = match &settings.place {
-            Place::Cloud(cloud) => (cloud.clone(), Vec::new()),
+            Place::Cloud(cloud) => ((**cloud).clone(), Vec::new()),
             Place::Local(place) => local::connect(place, &settings.data_dir).await?,
         };
         let (bucket, cloud_run) = clients(&cloud)?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use etcetera::BaseStrategy;
 use serde::Deserialize;
 use url::Url;
 use wire::token::Token;
@@ -105,7 +106,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub enum Place {
     /// A project's jobs.
-    Cloud(Cloud),
+    Cloud(Box<Cloud>),
     /// The emulator of the data directory.
     Local(Local),
 }
@@ -213,7 +214,7 @@ impl Settings {
             None => "flags and environment".to_owned(),
         };
         Ok(Self {
-            place: Place::Cloud(cloud),
+            place: Place::Cloud(Box::new(cloud)),
             source,
             data_dir,
             owner,
@@ -395,7 +396,6 @@ fn data_dir(env: &Environment) -> Result<PathBuf, Error> {
     if let Some(dir) = env.bytes("SORTIE_DATA_DIR") {
         return Ok(PathBuf::from(dir));
     }
-    use etcetera::BaseStrategy;
     etcetera::choose_base_strategy()
         .map(|strategy| strategy.data_dir().join("sortie"))
         .map_err(|error| {
@@ -454,7 +454,7 @@ mod tests {
 
     fn cloud_of(settings: Settings) -> Cloud {
         match settings.place {
-            Place::Cloud(cloud) => cloud,
+            Place::Cloud(cloud) => *cloud,
             Place::Local(_) => panic!("local"),
         }
     }

@@ -21,7 +21,7 @@ const ASKS: u32 = 4;
 
 /// A task of the run and the number of its spec.
 #[derive(Debug, Clone, Copy)]
-pub struct Assigned {
+pub(crate) struct Assigned {
     /// The task's number within the run.
     pub task: u32,
     /// Index into the specs.
@@ -29,7 +29,7 @@ pub struct Assigned {
 }
 
 /// Says what the run is, before anything of it is started.
-pub async fn record(session: &Session, run: RunId, tasks: u32) -> Result<(), Error> {
+pub(crate) async fn record(session: &Session, run: RunId, tasks: u32) -> Result<(), Error> {
     let record = RunRecord {
         version: VERSION,
         run,
@@ -43,7 +43,7 @@ pub async fn record(session: &Session, run: RunId, tasks: u32) -> Result<(), Err
 }
 
 /// Writes a start and starts its execution.
-pub async fn start(
+pub(crate) async fn start(
     session: &Session,
     run: RunId,
     start: u32,
@@ -102,7 +102,7 @@ fn is_unclear(error: &ApiError) -> bool {
 }
 
 /// The newest execution that was started with this start.
-pub async fn look(session: &Session, uri: &str) -> Result<Option<Execution>, Error> {
+pub(crate) async fn look(session: &Session, uri: &str) -> Result<Option<Execution>, Error> {
     let newest = session
         .cloud_run
         .newest_executions(&session.job)

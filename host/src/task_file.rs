@@ -41,7 +41,7 @@ struct Task {
 }
 
 /// Reads a task file.
-pub fn read(path: &Path) -> Result<Vec<TaskRequest>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Vec<TaskRequest>, Error> {
     let refuse = |source: Box<dyn std::error::Error + Send + Sync>| Error::File {
         path: path.to_owned(),
         source,
@@ -92,7 +92,7 @@ impl Task {
 }
 
 /// A task's name becomes a directory's.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     wire::contract::check_input_name(name.as_bytes())
         .map_err(|_| format!("`{name}` cannot name a task: its results' directory is named so"))
 }

@@ -1,7 +1,9 @@
 //! Numbers as people read them.
 
+use std::fmt::Write;
+
 /// `1.2 MB`; powers of ten, as `ls --si` has them.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -23,13 +25,24 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Lowercase hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
 /// `1 file`, `2 files`.
-pub fn count(n: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// `0.4 s`, `12 s`, `3 min 5 s`.
-pub fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
     let seconds = ms as f64 / 1000.0;
     match ms {

@@ -17,7 +17,7 @@ const SURE_RATE: u64 = 5_000_000;
 /// task timeout with (seconds; `None` = nothing).
 ///
 /// A spec's timeout counts from the command's start; the platform's from the container's.
-pub fn settle(
+pub(crate) fn settle(
     specs: &mut [Spec],
     job_timeout_ms: Option<u64>,
     input_bytes: u64,
@@ -38,12 +38,12 @@ pub fn settle(
     if job_timeout_ms.is_some_and(|whole| needed_ms <= whole) {
         return Ok(None);
     }
-    let needed_s = needed_ms.div_ceil(1000);
-    if needed_s > LONGEST_S {
+    let seconds = needed_ms.div_ceil(1000);
+    if seconds > LONGEST_S {
         return Err(Error::usage("the timeout is longer than Cloud Run allows")
             .with_hint("a task ends after 168 hours, the time to save its outputs included"));
     }
-    Ok(Some(needed_s))
+    Ok(Some(seconds))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ fn sleepers(machine: &Machine) -> Vec<u32> {
         .into_iter()
         .filter(|pid| {
             fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.starts_with(b"sleep\0300"))
+                .is_ok_and(|line| line.starts_with(b"sleep\x00300"))
         })
         .collect()
 }

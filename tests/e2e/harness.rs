@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) const SORTIE: &str = env!("CARGO_BIN_EXE_sortie");
 
 /// Nothing here takes so long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A user's machine, for one test.
 pub(crate) struct Machine {
@@ -86,6 +86,7 @@ impl Machine {
     }
 
     /// Another program, in the same surroundings.
+    #[expect(clippy::disallowed_methods, reason = "a test has no settings to read")]
     pub(crate) fn program<I, S>(&self, program: impl AsRef<OsStr>, words: I) -> Typed
     where
         I: IntoIterator<Item = S>,
@@ -192,11 +193,6 @@ pub(crate) struct Typed {
 impl Typed {
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
-        self
-    }
-
-    pub(crate) fn directory(mut self, dir: impl AsRef<Path>) -> Self {
-        self.command.current_dir(dir);
         self
     }
 

@@ -122,7 +122,7 @@ fn a_large_file_streams_through() {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            (state >> 33) as u8
+            state.to_le_bytes()[4]
         })
         .collect();
     machine.write("big.bin", &bytes);

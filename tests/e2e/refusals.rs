@@ -109,7 +109,7 @@ fn an_argument_that_no_kernel_takes() {
 fn an_unreadable_input() {
     let machine = Machine::of_nobody();
     let path = machine.write("dir/secret", "x");
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     let done = run(&machine, &["-i", "dir", "--", "true"]).code(125);
     done.says("error: cannot pack the input `dir`: cannot read")
         .says("dir/secret")

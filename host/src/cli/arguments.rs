@@ -219,16 +219,15 @@ pub(super) struct EmulatorArguments {
 impl EmulatorArguments {
     /// As the emulator takes them.
     pub(super) fn into_serve(self, env: &Environment) -> Result<Serve, Error> {
-        let state = match self.state {
-            Some(state) => state,
-            None => {
-                let wishes = Wishes {
-                    local: true,
-                    ..Wishes::default()
-                };
-                let settings = Settings::resolve(&wishes, env, std::path::Path::new("/"))?;
-                settings.data_dir.join("served")
-            }
+        let state = if let Some(state) = self.state {
+            state
+        } else {
+            let wishes = Wishes {
+                local: true,
+                ..Wishes::default()
+            };
+            let settings = Settings::resolve(&wishes, env, std::path::Path::new("/"))?;
+            settings.data_dir.join("served")
         };
         Ok(Serve {
             state,

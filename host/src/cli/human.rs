@@ -74,7 +74,7 @@ impl Reporter for Human {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Settled { source, job } => {
-                self.note(&format!("settings: {source}; job `{job}`"))
+                self.note(&format!("settings: {source}; job `{job}`"));
             }
             Event::Warning(text) => say(&format!("warning: {text}")),
             Event::Staged { .. } => self.staged(event),
@@ -88,7 +88,7 @@ impl Reporter for Human {
             )),
             Event::Output { stream, bytes, .. } => pass_on(*stream, bytes),
             Event::Cancelling => {
-                say("cancelling; what is saved comes home (Ctrl-C again leaves it)")
+                say("cancelling; what is saved comes home (Ctrl-C again leaves it)");
             }
             Event::Landed(result) => self.landed(result),
             Event::Finished { dir, tasks, .. } => {

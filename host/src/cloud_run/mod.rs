@@ -3,5 +3,5 @@
 mod answer;
 mod client;
 
-pub use answer::{Execution, Job, Task};
-pub use client::{CloudRun, Overrides};
+pub(crate) use answer::{Execution, Job, Task};
+pub(crate) use client::{CloudRun, Overrides};

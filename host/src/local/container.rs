@@ -18,7 +18,7 @@ const WORKSPACE: &str = "SORTIE_WORKSPACE";
 /// Runs one task's container to its end; the exit code is the container's.
 ///
 /// Single-threaded: the sandbox forks.
-pub fn main(arguments: &[OsString]) -> ExitCode {
+pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
     let code = match Container::from(arguments).and_then(Container::run) {
         Ok(code) => code,
         Err(error) => {
@@ -127,17 +127,14 @@ impl Container {
     }
 
     fn run_plain(&self, workspace: &Path, tmp: &Path) -> Result<i32, Error> {
-        let mut command = match self.argv.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments);
-                command
-            }
-            None => {
-                let mut command = Command::new(&self.program);
-                command.arg("entrypoint");
-                command
-            }
+        let mut command = if let Some((program, arguments)) = self.argv.split_first() {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        } else {
+            let mut command = Command::new(&self.program);
+            command.arg("entrypoint");
+            command
         };
         command
             .env_clear()

@@ -7,9 +7,9 @@ mod container;
 mod process;
 mod record;
 
-pub use container::main as container_main;
+pub(crate) use container::main as container_main;
 pub(crate) use process::serve_data_dir;
-pub use process::{Serve, serve};
+pub(crate) use process::{Serve, serve};
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ const SCRATCH: &str = "SORTIE_SCRATCH";
 const TASK_TIMEOUT: &str = "604800s";
 
 /// Finds or starts the emulator, and says how to reach it in the cloud's own terms.
-pub async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<String>), Error> {
+pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let sandbox = settle_sandbox(local.sandbox, &mut warnings)?;
     let program = local.program.as_deref().ok_or_else(|| {
@@ -69,7 +69,7 @@ pub async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<Strin
 }
 
 /// Makes the job whose tasks run as these settings say.
-pub async fn ensure_job(session: &Session, local: &Local) -> Result<(), Error> {
+pub(crate) async fn ensure_job(session: &Session, local: &Local) -> Result<(), Error> {
     let sandbox = settle_sandbox(local.sandbox, &mut Vec::new())?;
     let definition = definition(local, sandbox, &session.data_dir);
     session
@@ -131,10 +131,5 @@ fn definition(local: &Local, sandbox: Sandbox, data_dir: &Path) -> Value {
 fn job_name(definition: &Value) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(definition.to_string().as_bytes());
-    let hex: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("local-{hex}")
+    format!("local-{}", crate::text::hex(&digest[..6]))
 }

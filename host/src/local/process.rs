@@ -110,7 +110,7 @@ fn start(program: &Path, data_dir: &Path, idle: Duration) -> Result<(), Error> {
 
 /// What `sortie emulator` was asked to serve.
 #[derive(Debug)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Where its state lies.
     pub state: PathBuf,
     /// 0 = any free one.
@@ -126,7 +126,7 @@ pub struct Serve {
 }
 
 /// `sortie emulator`: serves until SIGINT or SIGTERM, after printing the environment for its clients.
-pub async fn serve(serve: Serve) -> Result<(), Error> {
+pub(crate) async fn serve(serve: Serve) -> Result<(), Error> {
     let token = new_token()?;
     let config = Config {
         state: serve.state.clone(),
@@ -306,7 +306,7 @@ fn holder(mut lock: &File) -> Option<u32> {
 fn new_token() -> Result<String, Error> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::local("no randomness to be had", error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::text::hex(&bytes))
 }
 
 fn last_line(log: &Path) -> String {

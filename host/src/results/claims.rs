@@ -13,7 +13,7 @@ const CLAIM_LIMIT: u64 = 16 * 1024;
 
 /// The claims read so far. A claim is written once, so an answer holds.
 #[derive(Debug, Default)]
-pub(super) struct Claims(HashMap<(RunId, Attempt), Option<String>>);
+pub(super) struct Claims(HashMap<(RunId, Attempt), String>);
 
 impl Claims {
     /// Whether the key in these names is the one whose digest the attempt's claim holds.
@@ -23,16 +23,15 @@ impl Claims {
         objects: &AttemptObjects,
     ) -> Result<bool, ApiError> {
         let at = (objects.run, objects.attempt);
-        if !self.0.contains_key(&at) {
-            let claimed = read(bucket, objects.run, objects.attempt).await?;
+        let claimed = match self.0.get(&at) {
+            Some(claimed) => claimed.clone(),
             // Not remembered while absent: it may come.
-            if claimed.is_none() {
-                return Ok(false);
-            }
-            self.0.insert(at, claimed);
-        }
-        let claimed = self.0.get(&at).and_then(Option::as_deref);
-        Ok(claimed == Some(hex_sha256(objects.key.as_bytes()).as_str()))
+            None => match read(bucket, objects.run, objects.attempt).await? {
+                None => return Ok(false),
+                Some(claimed) => self.0.entry(at).or_insert(claimed).clone(),
+            },
+        };
+        Ok(claimed == hex_sha256(objects.key.as_bytes()))
     }
 }
 
@@ -45,8 +44,5 @@ async fn read(bucket: &Bucket, run: RunId, attempt: Attempt) -> Result<Option<St
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    crate::text::hex(&Sha256::digest(bytes))
 }

@@ -33,13 +33,13 @@ pub async fn find(
 ) -> Result<BTreeMap<u32, Found>, Error> {
     let mut claims = Claims::default();
     let mut last: BTreeMap<u32, AttemptObjects> = BTreeMap::new();
-    for objects in list(bucket, run)
+    for objects in written(bucket, run)
         .await
         .map_err(Error::api("cannot list the run's reports"))?
     {
         let newer = last
             .get(&objects.attempt.task)
-            .is_none_or(|l| l.attempt < objects.attempt);
+            .is_none_or(|other| other.attempt < objects.attempt);
         if !newer {
             continue;
         }
@@ -61,17 +61,17 @@ pub async fn find(
     Ok(found)
 }
 
-async fn list(bucket: &Bucket, run: RunId) -> Result<Vec<AttemptObjects>, ApiError> {
+async fn written(bucket: &Bucket, run: RunId) -> Result<Vec<AttemptObjects>, ApiError> {
     let prefix = run.reports();
     let mut all = Vec::new();
     let mut next: Option<String> = None;
     loop {
-        let list = List {
+        let query = List {
             prefix: &prefix,
             page: next.as_deref(),
             ..List::default()
         };
-        let page = bucket.list(&list).await?;
+        let page = bucket.list(&query).await?;
         // A name that is none of ours is nobody's report.
         all.extend(
             page.objects
@@ -118,13 +118,13 @@ pub(super) async fn last_checkpoint(
     let mut last = None;
     let mut next: Option<String> = None;
     loop {
-        let list = List {
+        let query = List {
             prefix: &prefix,
             page: next.as_deref(),
             ..List::default()
         };
         let page = bucket
-            .list(&list)
+            .list(&query)
             .await
             .map_err(Error::api("cannot list the checkpoints"))?;
         for object in page.objects {

@@ -196,11 +196,11 @@ async fn unpack<R: Read + Send + 'static>(
             let source = "the outputs' bytes are not those that were sent".into();
             return Err(Error::Result { task, source });
         }
-        let unpacked = unpacker.finish().map_err(refuse)?;
+        let landed = unpacker.finish().map_err(refuse)?;
         let download_ms = waited.load(Ordering::Relaxed) / 1000;
         let unpack_ms = clock::ms(begun).saturating_sub(download_ms);
         Ok(Outputs {
-            unpacked,
+            unpacked: landed,
             download_ms,
             unpack_ms,
         })

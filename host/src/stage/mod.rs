@@ -30,7 +30,7 @@ pub struct InputSource {
 
 /// An input that is in the bucket.
 #[derive(Debug, Clone)]
-pub struct Staged {
+pub(crate) struct Staged {
     /// For the spec.
     pub input: Input,
     /// Bytes its files will take in the container.
@@ -42,7 +42,7 @@ pub struct Staged {
 }
 
 /// Brings inputs into the bucket, each once however many tasks use it.
-pub async fn stage(
+pub(crate) async fn stage(
     session: &Session,
     inputs: &[InputSource],
     reporter: &mut dyn Reporter,
@@ -86,7 +86,7 @@ async fn stage_one(
             bytes: tree.bytes(),
             packs: count(sent.packs.len()),
             sent: sent.misses,
-            sent_bytes: sent.sent_bytes,
+            sent_bytes: sent.bytes,
         });
         let kind = if tree.is_directory() {
             InputKind::Directory

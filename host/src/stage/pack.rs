@@ -33,7 +33,7 @@ const TOUCH_AFTER: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Sent {
     pub(super) packs: Vec<Pack>,
     pub(super) misses: u32,
-    pub(super) sent_bytes: u64,
+    pub(super) bytes: u64,
     pub(super) pack_ms: u64,
     pub(super) upload_ms: u64,
     pub(super) warnings: Vec<String>,
@@ -84,7 +84,7 @@ impl Sent {
         self.warnings.extend(fate.warning);
         if let Some(bytes) = fate.sent_bytes {
             self.misses += 1;
-            self.sent_bytes += bytes;
+            self.bytes += bytes;
         }
     }
 }
@@ -165,7 +165,7 @@ async fn place(
                         fate.warning = Some(replaced(&object));
                         precondition = Precondition::Generation(generation);
                     }
-                    Probe::Absent => return Err(cannot_upload(name)(source)),
+                    Probe::Absent => return Err(cannot_upload(name)(*source)),
                 }
             }
             Err(error) => return Err(error),
