@@ -11,8 +11,9 @@ fail() {
 
 # absent CRATE-REGEX PACKAGE WHY
 absent() {
-    if found=$(cargo tree --quiet --edges normal --prefix none --package "$2" | grep -E "^($1) v" | sort -u); then
-        fail "$2 depends on $(echo "$found" | tr '\n' ' '): $3"
+    tree=$(cargo tree --quiet --edges normal --prefix none --package "$2")
+    if found=$(echo "$tree" | grep -E "^($1) v"); then
+        fail "$2 depends on $(echo "$found" | sort -u | tr '\n' ' '): $3"
     fi
 }
 
