@@ -1,5 +1,7 @@
 //! The container's memory is the user's: ours is bounded, whatever goes through it.
 
+use std::io::Write;
+
 use crate::shell;
 use crate::site::Site;
 use crate::task::Task;
@@ -13,9 +15,10 @@ fn inputs_logs_and_outputs_of_any_size_pass_through_little_memory() {
     let source = tempfile::tempdir().unwrap();
     for number in 0..8 {
         // Numbers compress well: the gunzipped side is the larger one.
-        let text: String = (0..1_000_000)
-            .map(|line| format!("{number} {line}\n"))
-            .collect();
+        let mut text = Vec::new();
+        for line in 0..1_000_000 {
+            writeln!(text, "{number} {line}").unwrap();
+        }
         std::fs::write(source.path().join(number.to_string()), text).unwrap();
     }
     let mut spec =
