@@ -18,8 +18,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// Which part of the request is to blame, in storage's errors: kind and name.
     location: Option<(&'static str, &'static str)>,
-    /// Cloud Run's `details`.
-    details: Vec<Value>,
+    /// What stands in Cloud Run's `details`.
+    detail: Option<Box<Value>>,
     /// Kept out of the answer: what really happened here.
     source: Option<io::Error>,
 }
@@ -38,7 +38,7 @@ impl Refusal {
             reason,
             message,
             location: None,
-            details: Vec::new(),
+            detail: None,
             source: None,
         }
     }
@@ -146,7 +146,7 @@ impl Refusal {
     }
 
     pub(crate) fn with_detail(mut self, detail: Value) -> Self {
-        self.details.push(detail);
+        self.detail = Some(Box::new(detail));
         self
     }
 
@@ -157,8 +157,8 @@ impl Refusal {
     /// The body in Cloud Run's shape.
     pub(crate) fn as_status(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message, "status": self.status});
-        if !self.details.is_empty() {
-            error["details"] = Value::Array(self.details.clone());
+        if let Some(detail) = &self.detail {
+            error["details"] = json!([detail]);
         }
         json!({ "error": error })
     }

@@ -85,7 +85,7 @@ fn check(kind: &Kind, value: Value, path: &str) -> Outcome<Option<Value>> {
         }
         Kind::Duration => duration(value, path)?,
         Kind::Time => time(value, path)?,
-        Kind::Enum(names) => enumerated(names, value, path)?,
+        Kind::Enum(names) => enumerated(names, &value, path)?,
     };
     Ok((!is_default(&value)).then_some(value))
 }
@@ -177,8 +177,8 @@ fn time(value: Value, path: &str) -> Outcome<Value> {
     }
 }
 
-fn enumerated(names: &[(&str, i64)], value: Value, path: &str) -> Outcome<Value> {
-    let found = match &value {
+fn enumerated(names: &[(&str, i64)], value: &Value, path: &str) -> Outcome<Value> {
+    let found = match value {
         Value::String(text) => names.iter().find(|(name, _)| name == text),
         Value::Number(number) => names
             .iter()
@@ -188,7 +188,7 @@ fn enumerated(names: &[(&str, i64)], value: Value, path: &str) -> Outcome<Value>
     match found {
         Some((_, 0)) => Ok(Value::Null),
         Some((name, _)) => Ok(json!(name)),
-        None => Err(mismatch(path, "enum", &value)),
+        None => Err(mismatch(path, "enum", value)),
     }
 }
 

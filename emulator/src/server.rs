@@ -275,6 +275,6 @@ async fn idle(site: &Site, limit: Option<Duration>) {
         if quiet >= limit {
             return;
         }
-        tokio::time::sleep((limit - quiet).min(Duration::from_secs(1))).await;
+        tokio::time::sleep(limit.saturating_sub(quiet).min(Duration::from_secs(1))).await;
     }
 }

@@ -59,7 +59,9 @@ impl Attempt {
             environment.retain(|(known, _)| known != name);
             environment.push((name.into(), value.into()));
         };
-        marks.iter().for_each(|(name, value)| set(name, value));
+        for (name, value) in &marks {
+            set(name, value);
+        }
         set("CLOUD_RUN_JOB", &execution.job);
         set("CLOUD_RUN_TASK_COUNT", &execution.tasks.len().to_string());
         set("GCE_METADATA_HOST", &state.metadata_host);

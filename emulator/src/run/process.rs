@@ -62,9 +62,13 @@ pub(crate) fn end_all(marks: &Marks) {
         if fresh.is_empty() {
             break;
         }
-        fresh.iter().for_each(|pid| signal(*pid, Signal::STOP));
+        for pid in fresh {
+            signal(pid, Signal::STOP);
+        }
     }
-    stopped.iter().for_each(|pid| signal(*pid, Signal::KILL));
+    for pid in &stopped {
+        signal(*pid, Signal::KILL);
+    }
     if let Some(runner) = marks.runner.and_then(Pid::from_raw) {
         // Where there is no /proc to look into, its group is all we know.
         let _ = kill_process_group(runner, Signal::KILL);

@@ -312,20 +312,19 @@ pub(crate) fn operation(state: &State, records: &Records, operation: &Operation)
             fields.set("done", true);
             fields.set("response", resource);
         }
-        Subject::Execution(id) => match records.executions.get(id) {
-            Some(found) => of_execution(
-                &mut fields,
-                found,
-                typed("Execution", execution(state, found)),
-            ),
-            None => {
-                fields.set("done", true);
-                fields.set(
-                    "error",
-                    json!({"code": 5, "message": format!("Execution '{id}' was not found.")}),
+        Subject::Execution(id) => {
+            if let Some(found) = records.executions.get(id) {
+                of_execution(
+                    &mut fields,
+                    found,
+                    typed("Execution", execution(state, found)),
                 );
+            } else {
+                fields.set("done", true);
+                let message = format!("Execution '{id}' was not found.");
+                fields.set("error", json!({"code": 5, "message": message}));
             }
-        },
+        }
     }
     Value::Object(fields.0)
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::process::{self, Marks};
-use super::record::{Execution, Job, Operation, Subject, TaskState};
+use super::record::{Execution, Job, Operation, Subject};
 use super::{execution, show};
 use crate::config::Config;
 use crate::disk::{self, Durability};

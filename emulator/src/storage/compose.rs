@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::attributes::{Claims, Draft, OBJECT};
 use super::content::{Sink, blocking};
 use super::edit::find;
+use super::holdings::Bucket;
 use super::object::Object;
 use super::precondition::Conditions;
-use super::store::{Bucket, Insertion, may_replace};
+use super::store::{Insertion, may_replace};
 use super::{Scope, names, resource};
 use crate::answer::Answer;
 use crate::call::Call;
@@ -155,9 +156,11 @@ pub(crate) async fn copy(
     may_replace(to.get(target.name).as_deref(), &conditions, scope.rights)?;
     // A body that says nothing keeps the source's attributes; any other replaces them all.
     let given = schema::message(OBJECT, body.clone(), "")?;
-    let attributes = match given.keys().any(|key| key != "name" && key != "bucket") {
-        true => Draft::from_json(body, target.bucket)?.attributes,
-        false => source.attributes.clone(),
+    let speaks = given.keys().any(|key| key != "name" && key != "bucket");
+    let attributes = if speaks {
+        Draft::from_json(body, target.bucket)?.attributes
+    } else {
+        source.attributes.clone()
     };
     let mut sink = Sink::new(&site.store.incoming);
     copy_into(&mut sink, &from, &source).await?;
@@ -176,9 +179,9 @@ pub(crate) async fn copy(
     if !target.rewrite {
         return resource(call, made);
     }
-    let size = object.size.to_string();
+    let bytes = object.size.to_string();
     let rewritten = json!({
-        "kind": "storage#rewriteResponse", "totalBytesRewritten": size, "objectSize": size, "done": true,
+        "kind": "storage#rewriteResponse", "totalBytesRewritten": bytes, "objectSize": bytes, "done": true,
         "resource": made,
     });
     resource(call, rewritten)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::attributes::{Attributes, Draft};
+use super::holdings::{Bucket, missing};
 use super::object::Object;
 use super::precondition::Conditions;
-use super::store::{Bucket, missing};
 use super::{Scope, resource};
 use crate::answer::{self, Answer};
 use crate::call::Call;

@@ -150,7 +150,7 @@ fn decode_token(token: &str) -> Outcome<String> {
 }
 
 fn glob(pattern: &str) -> Outcome<GlobMatcher> {
-    let built = GlobBuilder::new(pattern)
+    let built = GlobBuilder::new(&spell_out(pattern))
         .literal_separator(true)
         .backslash_escape(true)
         .build();
@@ -158,4 +158,49 @@ fn glob(pattern: &str) -> Outcome<GlobMatcher> {
         Refusal::invalid(format!("Invalid glob pattern: {pattern}")).at("parameter", "matchGlob")
     };
     built.map(|glob| glob.compile_matcher()).map_err(refused)
+}
+
+/// Here `**` crosses slashes wherever it stands; our matcher lets it do so only as a path component.
+fn spell_out(pattern: &str) -> String {
+    let mut spelled = String::new();
+    let mut rest = pattern;
+    while let Some(at) = rest.find("**") {
+        let (before, after) = (&rest[..at], rest[at..].trim_start_matches('*'));
+        spelled.push_str(before);
+        let starts = spelled.is_empty() || spelled.ends_with('/');
+        let ends = after.is_empty() || after.starts_with('/');
+        spelled.push_str(if starts && ends { "**" } else { "{*,*/**/*}" });
+        rest = after;
+    }
+    spelled + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        let matches = |pattern: &str, name: &str| glob(pattern).unwrap().is_match(name);
+        for (pattern, name) in [
+            ("*.txt", "a.txt"),
+            ("**.txt", "a.txt"),
+            ("**.txt", "a/b/c.txt"),
+            ("a**z", "az"),
+            ("a**z", "ab/c/yz"),
+            ("a/**/z", "a/b/c/z"),
+            ("a/**", "a/b/c"),
+            ("{a,b}/?[cd]", "b/xd"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("*.txt", "a/b.txt"),
+            ("a?z", "a/z"),
+            ("a**z", "ba/z"),
+            ("[!a]", "a"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
 }

@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::Scope;
 use super::content::blocking;
 use super::edit::{check_read, find};
+use super::holdings::{self, Bucket};
 use super::object::Object;
-use super::store::{self, Bucket};
 use crate::answer::Answer;
 use crate::body;
 use crate::call::Call;
@@ -57,7 +57,7 @@ async fn open(
     scope: &Scope<'_>,
     bucket: &Arc<Bucket>,
     name: &str,
-) -> Outcome<(Arc<Object>, store::Bytes)> {
+) -> Outcome<(Arc<Object>, holdings::Bytes)> {
     let generation = call.query.number("generation")?;
     for _ in 0..ATTEMPTS {
         let object = find(scope, bucket, name, generation)?;
@@ -90,7 +90,7 @@ fn is_to_unpack(call: &Call, object: &Object) -> bool {
 }
 
 /// What part of an object is asked for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
     All,
     /// From the first byte up to but not including the second.
@@ -136,7 +136,7 @@ impl Range {
     }
 }
 
-fn send(object: &Object, mut bytes: store::Bytes, range: Range) -> Outcome<Answer> {
+fn send(object: &Object, mut bytes: holdings::Bytes, range: Range) -> Outcome<Answer> {
     let (start, end) = match range {
         Range::All => (0, object.size),
         Range::Part(start, end) => (start, end),
@@ -161,7 +161,7 @@ fn send(object: &Object, mut bytes: store::Bytes, range: Range) -> Outcome<Answe
     Ok(answer)
 }
 
-fn unpacked(object: &Object, bytes: store::Bytes) -> Answer {
+fn unpacked(object: &Object, bytes: holdings::Bytes) -> Answer {
     let mut answer = Answer::new(body::streamed(MultiGzDecoder::new(bytes), None));
     describe(&mut answer, object);
     set(&mut answer, header::WARNING, "214 UploadServer gunzipped");

@@ -6,6 +6,7 @@ mod bucket;
 mod compose;
 mod content;
 mod edit;
+mod holdings;
 mod insert;
 mod list;
 mod media;
@@ -15,6 +16,7 @@ mod object;
 mod precondition;
 mod progress;
 mod resumable;
+mod session;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::Value;
 
-use self::store::Bucket;
+use self::holdings::Bucket;
 use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::caller::Rights;

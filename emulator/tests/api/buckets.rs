@@ -8,19 +8,19 @@ use crate::harness::{BUCKET, Server, json_of, ok, refused};
 #[tokio::test]
 async fn buckets_are_made_changed_and_removed() {
     let server = Server::start().await;
-    let make = |name: &str| {
+    let create = |name: &str| {
         server
             .post("/storage/v1/b?project=tests")
             .json(&json!({"name": name, "location": "europe-west1"}))
     };
-    let made = json_of(make("a-bucket")).await;
+    let made = json_of(create("a-bucket")).await;
     assert_eq!(
         (&made["location"], &made["locationType"]),
         (&json!("EUROPE-WEST1"), &json!("region"))
     );
-    refused(make("a-bucket"), 409).await;
-    refused(make("goog-bucket"), 400).await;
-    refused(make("A"), 400).await;
+    refused(create("a-bucket"), 409).await;
+    refused(create("goog-bucket"), 400).await;
+    refused(create("A"), 400).await;
     let path = "/storage/v1/b/a-bucket";
     let lifecycle =
         json!({"lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 1}}]}});

@@ -3,13 +3,13 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{BUCKET, JOBS, Server, json_of, refused};
+use crate::harness::{BUCKET, JOBS, Server, json_of, object as path_of, refused};
 
 #[tokio::test]
 async fn nothing_is_answered_without_a_token() {
     let server = Server::start().await;
     let bare = |path: String| server.client.get(format!("{}{path}", server.base));
-    let storage = refused(bare(server.object("x")), 401).await;
+    let storage = refused(bare(path_of("x")), 401).await;
     assert_eq!(storage["error"]["errors"][0]["location"], "Authorization");
     let run = refused(bare(JOBS.into()), 401).await;
     assert_eq!(run["error"]["status"], "UNAUTHENTICATED");
@@ -39,8 +39,8 @@ async fn a_container_may_do_what_it_was_granted() {
         )
         .body("y")
     };
-    json_of(as_container(Method::GET, &server.object("in/there"))).await;
-    refused(as_container(Method::GET, &server.object("in/missing")), 403).await;
+    json_of(as_container(Method::GET, &path_of("in/there"))).await;
+    refused(as_container(Method::GET, &path_of("in/missing")), 403).await;
     json_of(insert("out/new")).await;
     refused(insert("out/new"), 403).await;
     refused(insert("in/new"), 403).await;
@@ -52,9 +52,9 @@ async fn a_container_may_do_what_it_was_granted() {
         403,
     )
     .await;
-    refused(as_container(Method::DELETE, &server.object("out/new")), 403).await;
+    refused(as_container(Method::DELETE, &path_of("out/new")), 403).await;
     refused(
-        as_container(Method::PATCH, &server.object("out/new")).json(&json!({})),
+        as_container(Method::PATCH, &path_of("out/new")).json(&json!({})),
         403,
     )
     .await;

@@ -130,10 +130,6 @@ impl Server {
         json_of(self.post(&path).body(content)).await
     }
 
-    pub(crate) fn object(&self, name: &str) -> String {
-        format!("/storage/v1/b/{BUCKET}/o/{}", escape(name))
-    }
-
     /// Makes a job of one container.
     pub(crate) async fn create_job(&self, id: &str, container: Value) {
         let container = merged(json!({"image": "example.test/image:1"}), container);
@@ -203,6 +199,11 @@ fn client() -> reqwest::Client {
 }
 
 pub(crate) const JOBS: &str = "/v2/projects/tests/locations/us-central1/jobs";
+
+/// The path of an object's resource.
+pub(crate) fn object(name: &str) -> String {
+    format!("/storage/v1/b/{BUCKET}/o/{}", escape(name))
+}
 
 pub(crate) fn merged(mut base: Value, over: Value) -> Value {
     for (key, value) in over.as_object().unwrap() {

@@ -1,8 +1,17 @@
 //! The emulator as its clients see it: real HTTP, real files, real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "bodies are written where they are passed"
+)]
+
 mod buckets;
+mod content;
 mod doors;
 mod harness;
+mod jobs;
+mod lists;
 mod objects;
 mod processes;
 mod runs;

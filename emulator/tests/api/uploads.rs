@@ -3,7 +3,7 @@
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{BUCKET, Server, json_of, ok, refused};
+use crate::harness::{BUCKET, Server, json_of, object as path_of, ok, refused};
 
 const QUANTUM: usize = 256 * 1024;
 
@@ -47,7 +47,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 async fn content(server: &Server, name: &str) -> Vec<u8> {
-    ok(server.get(&format!("{}?alt=media", server.object(name))))
+    ok(server.get(&format!("{}?alt=media", path_of(name))))
         .await
         .bytes()
         .await
@@ -120,7 +120,7 @@ async fn a_query_ends_an_upload_only_when_all_is_there() {
         put(&server, &address, "bytes */262144", b"").await.status(),
         400
     );
-    refused(server.get(&server.object("half")), 404).await;
+    refused(server.get(&path_of("half")), 404).await;
 
     let empty = begin(&server, "empty", "").await;
     assert_eq!(put(&server, &empty, "bytes */0", b"").await.status(), 200);
@@ -196,7 +196,7 @@ async fn a_cancelled_session_is_over() {
             .as_u16(),
         499
     );
-    refused(server.get(&server.object("o")), 404).await;
+    refused(server.get(&path_of("o")), 404).await;
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn hashes_come_last_and_conditions_twice() {
         .header("X-Goog-Hash", "crc32c=AAAAAA==")
         .body("hello");
     refused(wrong, 400).await;
-    refused(server.get(&server.object("o")), 404).await;
+    refused(server.get(&path_of("o")), 404).await;
 
     let address = begin(&server, "o", "&ifGenerationMatch=0").await;
     server.put("o", "somebody was faster").await;
@@ -255,7 +255,7 @@ async fn a_session_survives_a_restart() {
     );
     assert_eq!(content(&server, "o").await, data);
     assert_eq!(
-        json_of(server.request(Method::GET, &server.object("o"))).await["size"],
+        json_of(server.request(Method::GET, &path_of("o"))).await["size"],
         data.len().to_string()
     );
 }
