@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 /// Passes connections on; the first one is cut after so many bytes up, or so many bytes down.
-pub struct Forwarder {
-    pub address: SocketAddr,
+pub(crate) struct Forwarder {
+    pub(crate) address: SocketAddr,
     cut: Arc<AtomicU32>,
 }
 
 impl Forwarder {
-    pub async fn start(to: &Url, up: u64, down: u64) -> Self {
+    pub(crate) async fn start(to: &Url, up: u64, down: u64) -> Self {
         let to = to.authority().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -33,7 +33,7 @@ impl Forwarder {
     }
 
     /// How many connections have been cut.
-    pub fn cut(&self) -> u32 {
+    pub(crate) fn cut(&self) -> u32 {
         self.cut.load(Ordering::SeqCst)
     }
 }

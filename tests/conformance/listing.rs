@@ -33,7 +33,7 @@ async fn list(subject: &Subject, list: List<'_>) -> (Vec<String>, Vec<String>, O
     )
 }
 
-pub async fn prefixes(subject: Subject) {
+pub(crate) async fn prefixes(subject: Subject) {
     fill(&subject, &["a", "b/1", "b/2", "c/d/1", "ca"]).await;
     let prefix = subject.prefix.clone();
     let all = List {
@@ -78,7 +78,7 @@ pub async fn prefixes(subject: Subject) {
     assert!(objects.is_empty() && next.is_none());
 }
 
-pub async fn pages(subject: Subject) {
+pub(crate) async fn pages(subject: Subject) {
     let names: Vec<_> = (0..7).map(|number| format!("object-{number}")).collect();
     let borrowed: Vec<_> = names.iter().map(String::as_str).collect();
     fill(&subject, &borrowed).await;
@@ -103,7 +103,7 @@ pub async fn pages(subject: Subject) {
     assert_eq!((found, pages), (names, 3));
 }
 
-pub async fn offset(subject: Subject) {
+pub(crate) async fn offset(subject: Subject) {
     fill(&subject, &["1", "2", "3"]).await;
     let (prefix, start) = (subject.prefix.clone(), subject.name("2"));
     let query = List {

@@ -8,7 +8,7 @@ use wire::bucket::{NewObject, Patch, Precondition};
 
 use crate::server::Subject;
 
-pub fn new(precondition: Precondition) -> NewObject {
+pub(crate) fn new(precondition: Precondition) -> NewObject {
     NewObject {
         content_type: "application/octet-stream",
         metadata: BTreeMap::new(),
@@ -17,7 +17,7 @@ pub fn new(precondition: Precondition) -> NewObject {
     }
 }
 
-pub fn absent() -> NewObject {
+pub(crate) fn absent() -> NewObject {
     new(Precondition::Absent)
 }
 
@@ -32,7 +32,7 @@ fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-pub async fn write_and_read(subject: Subject) {
+pub(crate) async fn write_and_read(subject: Subject) {
     let name = subject.name("object");
     let object = NewObject {
         content_type: "application/gzip",
@@ -60,7 +60,7 @@ pub async fn write_and_read(subject: Subject) {
     assert_eq!((meta.md5, meta.crc32c), (made.md5, made.crc32c));
 }
 
-pub async fn create_once(subject: Subject) {
+pub(crate) async fn create_once(subject: Subject) {
     let name = subject.name("object");
     subject
         .bucket
@@ -76,7 +76,7 @@ pub async fn create_once(subject: Subject) {
     assert_eq!(subject.bucket.read(&name, 100).await.unwrap().1, "first");
 }
 
-pub async fn create_once_plainly(subject: Subject) {
+pub(crate) async fn create_once_plainly(subject: Subject) {
     let name = subject.name("object");
     let insert = |body| {
         let bucket = subject.bucket.clone();
@@ -95,7 +95,7 @@ pub async fn create_once_plainly(subject: Subject) {
     assert_eq!(subject.bucket.read(&name, 100).await.unwrap().1, "first");
 }
 
-pub async fn overwrite(subject: Subject) {
+pub(crate) async fn overwrite(subject: Subject) {
     let name = subject.name("object");
     let first = subject
         .bucket
@@ -118,7 +118,7 @@ pub async fn overwrite(subject: Subject) {
     assert_eq!(subject.bucket.read(&name, 100).await.unwrap().1, "second");
 }
 
-pub async fn missing(subject: Subject) {
+pub(crate) async fn missing(subject: Subject) {
     let name = subject.name("nothing");
     let stat = subject.bucket.stat(&name).await.unwrap_err();
     let read = subject.bucket.read(&name, 100).await.unwrap_err();
@@ -132,7 +132,7 @@ pub async fn missing(subject: Subject) {
     }
 }
 
-pub async fn too_large(subject: Subject) {
+pub(crate) async fn too_large(subject: Subject) {
     let name = subject.name("object");
     subject
         .bucket
@@ -149,7 +149,7 @@ pub async fn too_large(subject: Subject) {
     );
 }
 
-pub async fn names(subject: Subject) {
+pub(crate) async fn names(subject: Subject) {
     let odd = [
         "a b",
         "a+b",
@@ -185,7 +185,7 @@ pub async fn names(subject: Subject) {
     }
 }
 
-pub async fn patch(subject: Subject) {
+pub(crate) async fn patch(subject: Subject) {
     let name = subject.name("object");
     let object = NewObject {
         metadata: pairs(&[("kept", "1"), ("changed", "1")]),
@@ -216,7 +216,7 @@ pub async fn patch(subject: Subject) {
     assert_eq!(subject.bucket.read(&name, 1).await.unwrap().1, "x");
 }
 
-pub async fn patch_stale(subject: Subject) {
+pub(crate) async fn patch_stale(subject: Subject) {
     let name = subject.name("object");
     let made = subject
         .bucket
@@ -247,7 +247,7 @@ pub async fn patch_stale(subject: Subject) {
     assert_eq!(error.kind, ErrorKind::Precondition);
 }
 
-pub async fn delete(subject: Subject) {
+pub(crate) async fn delete(subject: Subject) {
     let name = subject.name("object");
     let made = subject
         .bucket
@@ -272,7 +272,7 @@ pub async fn delete(subject: Subject) {
     );
 }
 
-pub async fn delete_again(subject: Subject) {
+pub(crate) async fn delete_again(subject: Subject) {
     let name = subject.name("object");
     subject
         .bucket

@@ -52,7 +52,7 @@ async fn download(bucket: &Bucket, name: &str) -> Vec<u8> {
     bytes
 }
 
-pub async fn download_pinned(subject: Subject) {
+pub(crate) async fn download_pinned(subject: Subject) {
     let name = subject.name("object");
     let bytes = noise(3_000_000);
     let made = subject
@@ -84,7 +84,7 @@ pub async fn download_pinned(subject: Subject) {
     assert_eq!(error.kind, ErrorKind::NotFound);
 }
 
-pub async fn upload_sizes(subject: Subject) {
+pub(crate) async fn upload_sizes(subject: Subject) {
     for size in [0, 1, K - 1, K, K + 1, 2 * K, 3 * K + 77] {
         let name = subject.name(&format!("of-{size}"));
         let bytes = noise(size);
@@ -100,7 +100,7 @@ pub async fn upload_sizes(subject: Subject) {
     }
 }
 
-pub async fn upload_create_once(subject: Subject) {
+pub(crate) async fn upload_create_once(subject: Subject) {
     let name = subject.name("object");
     upload(&subject.bucket, &name, b"first").await.unwrap();
     let error = upload(&subject.bucket, &name, b"second").await.unwrap_err();
@@ -118,7 +118,7 @@ pub async fn upload_create_once(subject: Subject) {
     assert_eq!(subject.bucket.read(&late, 100).await.unwrap().1, "quick");
 }
 
-pub async fn abandon(subject: Subject) {
+pub(crate) async fn abandon(subject: Subject) {
     let name = subject.name("object");
     let bucket = subject.bucket.clone().with_chunk_size(K);
     let mut begun = bucket.upload(&name, &absent()).await.unwrap();
@@ -130,7 +130,7 @@ pub async fn abandon(subject: Subject) {
     );
 }
 
-pub async fn blocking(subject: Subject) {
+pub(crate) async fn blocking(subject: Subject) {
     let name = subject.name("object");
     let bytes = noise(2_000_000);
     let begun = subject
@@ -162,11 +162,17 @@ pub async fn blocking(subject: Subject) {
 /// The bucket through a forwarder. It is given as a proxy, so that the server's own addresses stay good.
 fn through(subject: &Subject, forwarder: &Forwarder) -> Bucket {
     let proxy = Proxy::http(format!("http://{}", forwarder.address)).unwrap();
-    let http = reqwest::Client::builder().proxy(proxy).build().unwrap();
+    // No https here, but a client is not built without a provider; another test may have named it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder()
+        .proxy(proxy)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
     subject.through(http)
 }
 
-pub async fn cut_download(subject: Subject) {
+pub(crate) async fn cut_download(subject: Subject) {
     let name = subject.name("object");
     let bytes = noise(2_000_000);
     subject
@@ -179,7 +185,7 @@ pub async fn cut_download(subject: Subject) {
     assert_eq!(forwarder.cut(), 1);
 }
 
-pub async fn cut_upload(subject: Subject) {
+pub(crate) async fn cut_upload(subject: Subject) {
     let name = subject.name("object");
     let bytes = noise(4 * K + 5);
     let forwarder = Forwarder::start(&subject.endpoint, 700_000, u64::MAX).await;

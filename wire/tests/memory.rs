@@ -1,7 +1,5 @@
 //! A large object moves in little memory. Alone in its process, so that its peak is nobody else's.
 
-#![expect(missing_docs, reason = "a test program has no users")]
-
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;

@@ -66,7 +66,7 @@ impl Api {
         Self {
             shared: Arc::new(shared),
             retry,
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
         }
     }
 

@@ -57,10 +57,10 @@ impl Refusal {
             Err(_) => refusal.message = plain_text(body),
         }
         if refusal.message.is_empty() {
-            refusal.message = status
-                .canonical_reason()
+            let words = status.canonical_reason();
+            words
                 .unwrap_or("no reason given")
-                .to_owned();
+                .clone_into(&mut refusal.message);
         }
         refusal
     }
@@ -103,7 +103,7 @@ impl Refusal {
         let mut error = ApiError::new(action, kind).with_source(Answered { status, message });
         (error.status, error.reason, error.hint) = (Some(status), reason, hint);
         Failure {
-            error,
+            error: Box::new(error),
             again,
             after,
         }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::ApiError;
 
 /// A server may ask for a longer pause than ours, but not for an endless one.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// How long to try.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl Default for RetryConfig {
     fn default() -> Self {
         Self {
             retries: 10,
-            budget: Duration::from_secs(3 * 60),
+            budget: Duration::from_mins(3),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(15),
         }
@@ -37,7 +37,7 @@ impl RetryConfig {
     pub fn patient() -> Self {
         Self {
             retries: 40,
-            budget: Duration::from_secs(10 * 60),
+            budget: Duration::from_mins(10),
             longest_pause: Duration::from_secs(30),
             ..Self::default()
         }
@@ -58,7 +58,7 @@ pub(crate) enum Again {
 /// A try that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) error: ApiError,
+    pub(crate) error: Box<ApiError>,
     pub(crate) again: Again,
     pub(crate) after: Option<Duration>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(error: ApiError, again: Again) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             again,
             after: None,
         }
@@ -149,7 +149,7 @@ impl Retry {
         failure: Failure,
         idempotent: bool,
     ) -> Result<(), ApiError> {
-        let mut error = failure.error;
+        let mut error = *failure.error;
         error.tries = self.tries();
         let allowed = match failure.again {
             Again::Never => false,
@@ -215,7 +215,7 @@ mod tests {
         let mut backoff = Backoff::new(config(10, 300_000));
         let asked = Duration::from_secs(7);
         assert_eq!(backoff.next(Some(asked)), Some(asked));
-        let endless = Some(Duration::from_secs(86_400));
+        let endless = Some(Duration::from_hours(24));
         assert_eq!(backoff.next(endless), Some(LONGEST_RETRY_AFTER));
     }
 }

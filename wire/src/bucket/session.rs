@@ -102,7 +102,7 @@ impl Session {
             Ok(_) => Ok(()),
             Err(failure) => match failure.error.status {
                 Some(404 | 410 | 499) => Ok(()),
-                _ => Err(failure.error),
+                _ => Err(*failure.error),
             },
         }
     }

@@ -10,7 +10,7 @@ use super::scope::{Scope, is_google};
 use super::{Token, TokenError, TokenSource};
 
 /// A token is replaced so long before its end.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// Tokens and where they may go: kept until near their end, fetched once however many ask.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ const NAME_TRIES: u32 = 3;
 /// A network that is still coming up takes some time; then it is a failure.
 const RETRY: RetryConfig = RetryConfig {
     retries: u32::MAX,
-    budget: Duration::from_secs(120),
+    budget: Duration::from_mins(2),
     first_pause: Duration::from_millis(100),
     longest_pause: Duration::from_secs(5),
 };

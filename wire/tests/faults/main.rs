@@ -1,6 +1,5 @@
 //! What the client does when servers and networks fail: a scripted server plays each fault.
 
-#![expect(missing_docs, reason = "a test program has no users")]
 #![expect(clippy::unwrap_used, reason = "a test's helpers may end it too")]
 
 mod adapters;
@@ -23,7 +22,7 @@ use wire::token::Tokens;
 /// Many tries, hardly any pause.
 const QUICK: RetryConfig = RetryConfig {
     retries: 4,
-    budget: Duration::from_secs(120),
+    budget: Duration::from_mins(2),
     first_pause: Duration::from_millis(1),
     longest_pause: Duration::from_millis(2),
 };
@@ -53,11 +52,11 @@ fn absent() -> NewObject {
 
 /// The error and all its causes, as a program would print them.
 fn chain(error: &ApiError) -> String {
-    let mut text = error.to_string();
+    let mut words = vec![error.to_string()];
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        words.push(error.to_string());
         cause = error.source();
     }
-    text
+    words.join(": ")
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 /// What to do with one request.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub(crate) enum Act {
     /// Answer it.
     Answer(Reply),
     /// Send so many bytes of the answer's body, then close.
@@ -30,48 +30,48 @@ pub enum Act {
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub method: String,
-    pub target: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
     /// `PUT bytes 0-9/10`: the method and the header that says what it is about.
-    pub fn gist(&self, header: &str) -> String {
+    pub(crate) fn gist(&self, header: &str) -> String {
         format!("{} {}", self.method, self.header(header).unwrap_or("-"))
     }
 }
 
 /// The server; it ends with the test's runtime.
 #[derive(Clone)]
-pub struct Server {
-    pub url: Url,
+pub(crate) struct Server {
+    pub(crate) url: Url,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// On a free port of 127.0.0.1.
-    pub async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+    pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
         Self::listen(acts, None).await
     }
 
     /// A proxy that is itself every host it is asked to connect to.
-    pub async fn start_tls(acts: impl IntoIterator<Item = Act>, tls: TlsAcceptor) -> Self {
+    pub(crate) async fn start_tls(acts: impl IntoIterator<Item = Act>, tls: TlsAcceptor) -> Self {
         Self::listen(acts, Some(tls)).await
     }
 
@@ -93,17 +93,17 @@ impl Server {
     }
 
     /// More to do, after what is left.
-    pub fn then(&self, act: Act) {
+    pub(crate) fn then(&self, act: Act) {
         self.script.lock().unwrap().push_back(act);
     }
 
     /// Whether the whole script has been played.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.script.lock().unwrap().is_empty()
     }
 
     /// All requests so far; the whole script must have been played.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         let left = self.script.lock().unwrap().clone();
         assert!(left.is_empty(), "never asked for {left:?}");
         self.seen.lock().unwrap().clone()
@@ -194,29 +194,29 @@ impl Reply {
         let mut text = format!("HTTP/1.1 {} Whatever\r\n", self.status);
         let length = ("content-length".to_owned(), self.body.len().to_string());
         for (name, value) in self.headers.iter().chain([&length]) {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([name, ": ", value, "\r\n"]);
         }
         text += "\r\n";
         [text.as_bytes(), &self.body[..body]].concat()
     }
 
-    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.push((name.to_owned(), value.to_string()));
+    pub(crate) fn header(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.headers.push((name.to_owned(), format!("{value}")));
         self
     }
 
-    pub fn text(mut self, text: &str) -> Self {
+    pub(crate) fn text(mut self, text: &str) -> Self {
         self.body = text.into();
         self
     }
 
-    pub fn act(self) -> Act {
+    pub(crate) fn act(self) -> Act {
         Act::Answer(self)
     }
 }
 
 /// An empty answer.
-pub fn reply(status: u16) -> Reply {
+pub(crate) fn reply(status: u16) -> Reply {
     Reply {
         status,
         headers: Vec::new(),
@@ -225,7 +225,7 @@ pub fn reply(status: u16) -> Reply {
 }
 
 /// An error as Google words it.
-pub fn refusal(status: u16, reason: &str) -> Act {
+pub(crate) fn refusal(status: u16, reason: &str) -> Act {
     let json = serde_json::json!({"error": {
         "code": status, "message": "no", "errors": [{"reason": reason}],
     }});
@@ -233,7 +233,7 @@ pub fn refusal(status: u16, reason: &str) -> Act {
 }
 
 /// An object's bytes with all that Google sends beside them.
-pub fn media(bytes: &[u8], generation: u64) -> Reply {
+pub(crate) fn media(bytes: &[u8], generation: u64) -> Reply {
     let (crc32c, md5) = hashes(bytes);
     let mut reply = reply(200)
         .header("x-goog-generation", generation)
@@ -245,7 +245,7 @@ pub fn media(bytes: &[u8], generation: u64) -> Reply {
 }
 
 /// The rest of an object's bytes.
-pub fn partial(bytes: &[u8], generation: u64, from: usize) -> Reply {
+pub(crate) fn partial(bytes: &[u8], generation: u64, from: usize) -> Reply {
     let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
     let mut reply = media(bytes, generation).header("content-range", range);
     reply.status = 206;
@@ -254,7 +254,7 @@ pub fn partial(bytes: &[u8], generation: u64, from: usize) -> Reply {
 }
 
 /// An object's description.
-pub fn object(name: &str, bytes: &[u8], generation: u64) -> Reply {
+pub(crate) fn object(name: &str, bytes: &[u8], generation: u64) -> Reply {
     let (crc32c, md5) = hashes(bytes);
     let json = serde_json::json!({
         "name": name, "generation": generation.to_string(), "metageneration": "1",
@@ -264,13 +264,13 @@ pub fn object(name: &str, bytes: &[u8], generation: u64) -> Reply {
 }
 
 /// Base64, as Google has them.
-pub fn hashes(bytes: &[u8]) -> (String, String) {
+pub(crate) fn hashes(bytes: &[u8]) -> (String, String) {
     let crc32c = STANDARD.encode(crc32c::crc32c(bytes).to_be_bytes());
     (crc32c, STANDARD.encode(Md5::digest(bytes)))
 }
 
 /// Bytes that repeat nowhere near.
-pub fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;
