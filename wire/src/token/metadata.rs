@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::Url;
 
 use super::{Token, TokenError, TokenSource};
@@ -14,8 +15,8 @@ const FLAVOR: &str = "metadata-flavor";
 /// For one request, its connection included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A name that is unknown so often does not exist.
-const NAME_TRIES: u32 = 3;
+/// A name that is still unknown after so long does not exist.
+const NAME_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A network that is still coming up takes some time; then it is a failure.
 const RETRY: RetryConfig = RetryConfig {
@@ -27,7 +28,7 @@ const RETRY: RetryConfig = RetryConfig {
 
 /// The metadata server's token of the default service account.
 ///
-/// Tries for up to two minutes by itself; only a name that does not resolve fails at once.
+/// Tries for up to two minutes by itself; a name that does not resolve fails within seconds.
 #[derive(Debug)]
 pub struct MetadataTokens {
     http: reqwest::Client,
@@ -112,17 +113,15 @@ impl TokenSource for MetadataTokens {
             .parse()
             .map_err(|_| self.permanent("is no `host:port` of a metadata server"))?;
         let mut backoff = Backoff::new(RETRY);
-        let mut unknown = 0;
+        let started = Instant::now();
         loop {
             let mut error = match self.ask(&url).await {
                 Ok(token) => return Ok(token),
                 Err(error) if !error.transient => return Err(error),
                 Err(error) => error,
             };
-            if is_unknown_name(&error) {
-                unknown += 1;
-            }
-            let pause = backoff.next(None).filter(|_| unknown < NAME_TRIES);
+            let hopeless = is_unknown_name(&error) && started.elapsed() >= NAME_PATIENCE;
+            let pause = backoff.next(None).filter(|_| !hopeless);
             let Some(pause) = pause else {
                 // Two minutes, or a name that does not exist: the caller need not try as well.
                 error.transient = false;

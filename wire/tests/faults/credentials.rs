@@ -161,7 +161,7 @@ async fn a_metadata_server_without_an_account_is_final() {
     assert_eq!(server.seen().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_metadata_server_says_what_to_do() {
     // RFC 6761: never resolves.
     let tokens = MetadataTokens::new(http_client().unwrap(), Some("metadata.invalid"));
