@@ -68,7 +68,7 @@ export HOME="$scratch/home" CARGO_HOME="$cargo_home" RUSTUP_HOME="$rustup_home"
 export CLOUDSDK_CONFIG="$scratch/home/gcloud" PYTHONDONTWRITEBYTECODE=1 TMPDIR="$scratch"
 
 echo '== Google'"'"'s clients and documents against the emulator'
-"$python" -m pytest "$here" -p no:cacheprovider -q "$@"
+"$python" -m pytest "$here" -p no:cacheprovider --tb=short -q "$@"
 
 free_port() {
     "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'

@@ -7,13 +7,16 @@ import datetime
 import hashlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import google_crc32c
 import pytest
-from emulators import BUCKET
+from emulators import BUCKET, PROJECT, Emulator
 from google.api_core import exceptions
 from google.auth.exceptions import RefreshError
 from google.cloud import storage
+from google.cloud.storage import transfer_manager
+from google.cloud.storage.exceptions import InvalidResponse
 from google.oauth2.credentials import Credentials
 from recorder import Recorder
 
@@ -270,3 +273,27 @@ def test_without_credentials_it_is_open_only_if_told_so(anonymous_client: storag
     blob.upload_from_string(b"x")
     assert [found.name for found in anonymous_client.list_blobs(BUCKET, prefix=prefix)] == [blob.name]
     assert anonymous_client.get_bucket(BUCKET).get_blob(blob.name).download_as_bytes() == b"x"
+
+
+def test_many_workers_fetch_one_object(bucket: storage.Bucket, prefix: str, tmp_path: Path) -> None:
+    content = os.urandom(12 * MIB + 5)
+    bucket.blob(prefix + "shared").upload_from_string(content)
+    blob = bucket.get_blob(prefix + "shared")
+    threads = {"worker_type": transfer_manager.THREAD, "max_workers": 4, "chunk_size": 5 * MIB}
+    transfer_manager.download_chunks_concurrently(blob, str(tmp_path / "down"), **threads)
+    assert (tmp_path / "down").read_bytes() == content
+
+
+def test_the_xml_apis_upload_is_refused_and_stores_nothing(
+    emulator: Emulator, credentials: Credentials, prefix: str, tmp_path: Path
+) -> None:
+    """Not in the JSON API that the emulator plays; the discovery documents know nothing of it, so nobody listens in."""
+    client = storage.Client(PROJECT, credentials, client_options={"api_endpoint": emulator.endpoint})
+    blob = client.bucket(BUCKET).blob(prefix + "shared")
+    (tmp_path / "up").write_bytes(os.urandom(6 * MIB))
+    with pytest.raises(InvalidResponse) as caught:
+        transfer_manager.upload_chunks_concurrently(
+            str(tmp_path / "up"), blob, worker_type=transfer_manager.THREAD, chunk_size=5 * MIB
+        )
+    assert caught.value.response.status_code == 405
+    assert not blob.exists()
