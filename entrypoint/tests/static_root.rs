@@ -1,6 +1,8 @@
 //! The static binary where there is nothing else: no shell, no C library, no certificates, no `/proc`.
 //!
-//! `make` builds the binary and names it in `SORTIE_STATIC_ENTRYPOINT`.
+//! `make` builds the binary and names it in `SORTIE_STATIC_ENTRYPOINT`. It has to be built with
+//! `--cfg getrandom_backend="linux_getrandom"`: a static binary cannot look the system call's wrapper up, and would
+//! fall back on a `/dev/urandom` that is not there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
