@@ -19,6 +19,7 @@
 //! execution is cancelled, it gets SIGTERM, and ten seconds later it and everything it started get SIGKILL. What it leaves
 //! behind when it exits is killed too. With an empty [`Config::runner`] the container's own command is the process.
 
+mod activity;
 mod answer;
 mod body;
 mod call;
@@ -29,6 +30,7 @@ mod disk;
 mod door;
 mod error;
 mod fields;
+mod listener;
 mod lock;
 mod metadata;
 mod refusal;

@@ -1,31 +1,26 @@
 //! The two listeners, and the life of the process behind them.
 
-use std::convert::Infallible;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fs_err as fs;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::answer::Answer;
+use crate::activity::Activity;
+use crate::clock;
 use crate::config::{Account, Config};
 use crate::door::Tokens;
 use crate::error::Error;
-use crate::lock::lock;
+use crate::listener::{self, Kind};
 use crate::run::Run;
 use crate::secret::Secrets;
 use crate::storage::store::Store;
-use crate::{clock, metadata, router};
-
-/// How long requests in flight may take once everything else has stopped.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What every request sees.
 pub(crate) struct Site {
@@ -38,7 +33,7 @@ pub(crate) struct Site {
     pub(crate) store: Arc<Store>,
     pub(crate) run: Run,
     pub(crate) secrets: Arc<Secrets>,
-    activity: Activity,
+    pub(crate) activity: Activity,
 }
 
 /// Cloud Storage, Cloud Run jobs and the metadata server of one machine.
@@ -67,7 +62,7 @@ impl Emulator {
         let idle_exit = config.idle_exit;
         let opening = tokio::task::spawn_blocking(move || open(config, address, metadata_address));
         let (site, held) = opening.await.map_err(|failure| Error::State {
-            path: std::path::PathBuf::new(),
+            path: PathBuf::new(),
             source: io::Error::other(failure),
         })??;
         let site = Arc::new(site);
@@ -101,26 +96,28 @@ impl Emulator {
     /// Answers until `shutdown` is ready or nothing has happened for [`Config::idle_exit`]. Running attempts then get
     /// SIGTERM, ten seconds (in which requests are still answered), and SIGKILL, and are recorded.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let main = tokio::spawn(accept(self.main, Arc::clone(&self.site), Listener::Main));
-        let metadata = tokio::spawn(accept(
-            self.metadata,
-            Arc::clone(&self.site),
-            Listener::Metadata,
-        ));
+        let (closing, closed) = watch::channel(false);
+        let serve = |listener, kind| {
+            tokio::spawn(listener::serve(
+                listener,
+                Arc::clone(&self.site),
+                kind,
+                closed.clone(),
+            ))
+        };
+        let listeners = [
+            serve(self.main, Kind::Main),
+            serve(self.metadata, Kind::Metadata),
+        ];
         tokio::select! {
             () = shutdown => {}
             () = idle(&self.site, self.idle_exit) => {}
         }
         self.site.run.stop().await;
-        main.abort();
-        metadata.abort();
-        // The answers to those who waited for what has just ended.
-        let quiet = async {
-            while self.site.activity.in_flight.load(Ordering::SeqCst) > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let _ = tokio::time::timeout(LAST_ANSWERS, quiet).await;
+        closing.send_replace(true);
+        for listener in listeners {
+            let _ = listener.await;
+        }
         Ok(())
     }
 }
@@ -137,7 +134,12 @@ fn open(config: Config, address: SocketAddr, metadata: SocketAddr) -> Result<(Si
         path: config.state.clone(),
         source,
     };
-    fs::create_dir_all(&config.state).map_err(failed)?;
+    let state = private_directory(&config.state).map_err(failed)?;
+    let config = Config { state, ..config };
+    let failed = |source| Error::State {
+        path: config.state.clone(),
+        source,
+    };
     let held = hold(&config)?;
     let base = format!("http://{address}");
     let store = Arc::new(Store::open(&config.state).map_err(failed)?);
@@ -157,9 +159,16 @@ fn open(config: Config, address: SocketAddr, metadata: SocketAddr) -> Result<(Si
         store,
         run,
         secrets,
-        activity: Activity::new(),
+        activity: Activity::default(),
     };
     Ok((site, held))
+}
+
+/// Made for its owner alone; and its one true path, by which open files in it are recognised.
+fn private_directory(path: &Path) -> io::Result<PathBuf> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path)?;
+    fs::canonicalize(path)
 }
 
 fn hold(config: &Config) -> Result<File, Error> {
@@ -175,91 +184,6 @@ fn hold(config: &Config) -> Result<File, Error> {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse(config.state.clone())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Listener {
-    Main,
-    Metadata,
-}
-
-async fn accept(listener: TcpListener, site: Arc<Site>, kind: Listener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(converse(stream, Arc::clone(&site), kind));
-            }
-            Err(reason) => {
-                // Out of descriptors, most likely: others must end before the next can begin.
-                tracing::warn!(%reason, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, site: Arc<Site>, kind: Listener) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(request, Arc::clone(&site), kind));
-    let mut server = hyper::server::conn::http1::Builder::new();
-    let connection = server
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(reason) = connection.await {
-        tracing::debug!(%reason, "a connection ended early");
-    }
-}
-
-async fn answer(
-    request: http::Request<Incoming>,
-    site: Arc<Site>,
-    kind: Listener,
-) -> Result<Answer, Infallible> {
-    let _busy = site.activity.begin();
-    Ok(match kind {
-        Listener::Main => router::answer(&site, request).await,
-        Listener::Metadata => metadata::answer(&site, &request),
-    })
-}
-
-/// When something last happened.
-struct Activity {
-    in_flight: AtomicUsize,
-    last: std::sync::Mutex<Instant>,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            in_flight: AtomicUsize::new(0),
-            last: std::sync::Mutex::new(Instant::now()),
-        }
-    }
-
-    fn begin(&self) -> Busy<'_> {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        Busy(self)
-    }
-
-    fn touch(&self) {
-        *lock(&self.last) = Instant::now();
-    }
-
-    fn quiet_for(&self) -> Duration {
-        if self.in_flight.load(Ordering::SeqCst) > 0 {
-            return Duration::ZERO;
-        }
-        lock(&self.last).elapsed()
-    }
-}
-
-struct Busy<'a>(&'a Activity);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
