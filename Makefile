@@ -42,9 +42,10 @@ conformance: ## let Google's own clients and other servers judge the emulator an
 	$(CARGO) build --package sortie
 	tests/conformance/run.sh target/debug/sortie
 
-# An explicit target keeps the flag off build scripts and macros.
+# An explicit target keeps the flags off build scripts and macros. Without the second one a static binary would look
+# for randomness in /dev, which an image may lack.
 entrypoint: ## build the static entrypoint for images
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --profile static --target $(STATIC_TARGET) --package sortie-entrypoint
+	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' $(CARGO) build --profile static --target $(STATIC_TARGET) --package sortie-entrypoint
 	@ls -l $(STATIC)
 
 test-static: entrypoint ## run the static entrypoint in an empty root directory

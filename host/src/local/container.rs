@@ -141,6 +141,7 @@ impl Container {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env(WORKSPACE, workspace)
             .env("TMPDIR", tmp)
+            .env("HOME", tmp)
             .current_dir(workspace);
         supervise(command)
     }
