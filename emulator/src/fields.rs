@@ -24,7 +24,8 @@ const DEEPEST: usize = 16;
 fn parse(rest: &mut &str, depth: usize) -> Option<Selection> {
     let mut selection = Selection::default();
     loop {
-        selection.0.push(parse_one(rest, depth)?);
+        let (name, inner) = parse_one(rest, depth)?;
+        selection.add(name, inner);
         match rest.strip_prefix(',') {
             Some(after) => *rest = after,
             None => return Some(selection),
@@ -52,6 +53,21 @@ fn parse_one(rest: &mut &str, depth: usize) -> Option<(String, Selection)> {
 }
 
 impl Selection {
+    /// `a/b,a/c` is `a(b,c)`; and where all of `a` is kept, naming parts of it changes nothing.
+    fn add(&mut self, name: String, inner: Self) {
+        let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == name) else {
+            self.0.push((name, inner));
+            return;
+        };
+        if known.0.is_empty() || inner.0.is_empty() {
+            known.0.clear();
+            return;
+        }
+        for (name, inner) in inner.0 {
+            known.add(name, inner);
+        }
+    }
+
     fn apply(&self, value: &Value) -> Value {
         match value {
             _ if self.0.is_empty() => value.clone(),
@@ -88,6 +104,13 @@ mod tests {
             picked,
             json!({"items": [{"name": "a", "m": {"x": 1}}], "nextPageToken": "t"})
         );
+        let paths = select("items/name,items/m/x,items/m/y", &page).unwrap();
+        assert_eq!(
+            paths,
+            json!({"items": [{"name": "a", "m": {"x": 1, "y": 2}}]})
+        );
+        let all = select("items/m/x,items/m", &page).unwrap();
+        assert_eq!(all, json!({"items": [{"m": {"x": 1, "y": 2}}]}));
         assert_eq!(select("*", &page).unwrap(), page);
         assert_eq!(select("missing", &page).unwrap(), json!({}));
         for wrong in ["a(", "a)", ",", "a(b", "a//b", ""] {

@@ -175,11 +175,7 @@ impl Refusal {
 
     /// The body in the shape of storage's XML API.
     pub(crate) fn as_xml(&self) -> String {
-        let message = self
-            .message
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
+        let message = crate::storage::xml::escape(&self.message);
         let code = match self.code {
             400 => "InvalidArgument",
             401 => "AuthenticationRequired",

@@ -15,6 +15,7 @@ use super::{show, spec, supervise};
 use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::clock;
+use crate::disk::Durability;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema;
 
@@ -133,7 +134,7 @@ fn start(state: &Arc<State>, mut execution: Execution) -> Outcome<Answer> {
     // Recorded before it runs: a crash in between must not leave a run that nobody knows of.
     let recorded = state
         .save_execution(&execution)
-        .and_then(|()| state.save_job(&job));
+        .and_then(|()| state.save_job(&job, Durability::Unsynced));
     let operation = recorded.and_then(|()| state.add_operation(Subject::Execution(id.clone())));
     let operation = match operation {
         Ok(operation) => operation,

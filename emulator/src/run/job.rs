@@ -11,6 +11,7 @@ use super::state::{State, Stop};
 use super::{show, spec, validate};
 use crate::answer::{self, Answer};
 use crate::call::Call;
+use crate::disk::Durability;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema::{self, Field, Kind};
 
@@ -127,7 +128,7 @@ fn insert(state: &State, id: &str, body: Map<String, Value>, rehearsal: bool) ->
         }
     }
     if !rehearsal {
-        state.save_job(&job)?;
+        state.save_job(&job, Durability::Synced)?;
     }
     let resource = render(state, &job);
     done(state, "Job", resource, rehearsal)
@@ -147,7 +148,7 @@ pub(crate) async fn patch(state: &Arc<State>, call: &mut Call, id: &str) -> Outc
     job.updated = Timestamp::now();
     if !rehearsal {
         state.records().jobs.insert(id.to_owned(), job.clone());
-        state.save_job(&job)?;
+        state.save_job(&job, Durability::Synced)?;
     }
     let resource = render(state, &job);
     done(state, "Job", resource, rehearsal)
@@ -226,7 +227,7 @@ pub(crate) async fn set_policy(state: &Arc<State>, call: &mut Call, id: &str) ->
             .unwrap_or_default(),
     };
     state.records().jobs.insert(id.to_owned(), job.clone());
-    state.save_job(&job)?;
+    state.save_job(&job, Durability::Synced)?;
     Ok(answer::json(&job.policy.to_json()))
 }
 

@@ -147,8 +147,8 @@ impl State {
         self.root.join(kind).join(format!("{id}.json"))
     }
 
-    pub(crate) fn save_job(&self, job: &Job) -> io::Result<()> {
-        disk::replace_json(&self.path("jobs", &job.id), job, Durability::Synced)
+    pub(crate) fn save_job(&self, job: &Job, durability: Durability) -> io::Result<()> {
+        disk::replace_json(&self.path("jobs", &job.id), job, durability)
     }
 
     /// Not synced: a crash of this process loses nothing, and after a power loss the tasks are gone in any case.
@@ -231,17 +231,25 @@ impl State {
 
     /// To be called when an execution has ended and its record says so.
     pub(crate) fn finish(&self, id: &str) -> io::Result<()> {
-        let execution = self.records().executions.get(id).cloned();
-        if let Some(execution) = execution {
-            self.save_execution(&execution)?;
-            if execution.doomed {
-                self.remove_execution(id)?;
-            }
-            self.trim(&execution.job)?;
-        }
+        let recorded = self.record_end(id);
         self.records().running.remove(id);
         self.ended.send_replace(());
-        Ok(())
+        recorded
+    }
+
+    fn record_end(&self, id: &str) -> io::Result<()> {
+        let Some(execution) = self.records().executions.get(id).cloned() else {
+            return Ok(());
+        };
+        self.save_execution(&execution)?;
+        if execution.doomed {
+            self.remove_execution(id)?;
+        }
+        if !self.records().executions.contains_key(id) {
+            // It was deleted while it was being written.
+            disk::remove(&self.path("executions", id))?;
+        }
+        self.trim(&execution.job)
     }
 
     fn trim(&self, job: &str) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Bytes on their way in: hashed as they come, kept in memory while few, on disk when many.
 
-use std::io::{self, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -51,6 +51,16 @@ impl Digests {
 pub(crate) enum Data {
     Memory(Vec<u8>),
     File(tempfile::TempPath),
+}
+
+impl Data {
+    /// Reads it once, and then it is gone.
+    pub(crate) fn reader(self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
+            Self::File(path) => Box::new(fs_err::File::open(&path)?),
+        })
+    }
 }
 
 /// Whole content with its digests.

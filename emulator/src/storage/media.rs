@@ -39,19 +39,6 @@ pub(crate) async fn get(
     send(&object, bytes, range)
 }
 
-/// The XML API's GET and HEAD.
-pub(crate) async fn get_xml(
-    site: &Site,
-    call: &Call,
-    scope: &Scope<'_>,
-    name: &str,
-) -> Outcome<Answer> {
-    if call.method != http::Method::GET && call.method != http::Method::HEAD {
-        return Err(Refusal::method_not_allowed());
-    }
-    get(site, call, scope, name).await
-}
-
 async fn open(
     call: &Call,
     scope: &Scope<'_>,

@@ -18,6 +18,7 @@ mod progress;
 mod resumable;
 mod session;
 pub(crate) mod store;
+pub(crate) mod xml;
 
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ pub(crate) async fn route(site: &Site, call: &mut Call, path: &[&str]) -> Outcom
             Box::pin(batch::run(site, call)).await
         }
         [bucket, name @ ..] if !name.is_empty() && router::is_xml(path) => {
-            media::get_xml(site, call, &scope(bucket), &name.join("/")).await
+            xml::route(site, call, &scope(bucket), &name.join("/")).await
         }
         _ => Err(router::nowhere()),
     }

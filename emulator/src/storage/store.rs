@@ -21,6 +21,7 @@ use super::names;
 use super::object::Object;
 use super::precondition::Conditions;
 use super::resumable::Sessions;
+use super::xml::Uploads;
 use crate::caller::Rights;
 use crate::config::Permission;
 use crate::error::Error;
@@ -33,6 +34,7 @@ pub(crate) struct Store {
     /// For bytes that are not an object yet.
     pub(crate) incoming: PathBuf,
     pub(crate) sessions: Sessions,
+    pub(crate) uploads: Uploads,
     buckets: RwLock<BTreeMap<String, Arc<Bucket>>>,
     last_generation: AtomicI64,
 }
@@ -69,6 +71,7 @@ impl Store {
         Ok(Self {
             root,
             incoming,
+            uploads: Uploads::default(),
             sessions: Sessions::open(&state.join("uploads"))?,
             buckets: RwLock::new(buckets),
             last_generation: AtomicI64::new(newest.unwrap_or(0)),

@@ -86,7 +86,7 @@ async fn objects_are_composed_copied_and_rewritten() {
     let first = server.put("a", "hello ").await;
     server.put("b", "world").await;
     let sources = json!([{"name": "a", "generation": first["generation"]}, {"name": "b"}]);
-    let request = json!({"sourceObjects": sources, "destination": {"contentType": "text/plain"}});
+    let request = json!({"sourceObjects": sources, "destination": {"contentType": "text/plain", "crc32c": "AAAAAA=="}});
     let whole = json_of(
         server
             .post(&format!("{}/compose", path_of("whole")))

@@ -13,6 +13,7 @@ mod harness;
 mod jobs;
 mod lists;
 mod objects;
+mod parts;
 mod processes;
 mod runs;
 mod uploads;
