@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::attributes::{Attributes, Claims};
 use super::compose::copy_from;
@@ -149,7 +149,15 @@ async fn put(
     if content.size > PART_MOST {
         return Err(Refusal::too_large("A part may have at most 5 GiB."));
     }
-    let etag = etag(&content);
+    let hashes = format!(
+        "crc32c={},md5={}",
+        content.crc32c,
+        content.md5.as_deref().unwrap_or_default()
+    );
+    let headers = [
+        (header::ETAG, etag(&content)),
+        (HeaderName::from_static("x-goog-hash"), hashes),
+    ];
     let keep = |uploads: &mut HashMap<String, Upload>| {
         if let Some(upload) = uploads.get_mut(id) {
             upload.parts.insert(number, content);
@@ -157,8 +165,10 @@ async fn put(
     };
     with(site, scope, name, id, keep)?;
     let mut answer = answer::status_only(StatusCode::OK);
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        answer.headers_mut().insert(header::ETAG, etag);
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            answer.headers_mut().insert(name, value);
+        }
     }
     Ok(answer)
 }

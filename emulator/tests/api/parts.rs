@@ -31,6 +31,8 @@ async fn parts_in_any_order_make_one_object() {
         );
         let stored = ok(request.body(part)).await;
         let etag = stored.headers()["etag"].to_str().unwrap();
+        let hashes = stored.headers()["x-goog-hash"].to_str().unwrap();
+        assert!(hashes.starts_with("crc32c="), "{hashes}");
         list = format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>{list}");
     }
     refused(server.get(&path_of("dir/o")), 404).await;
