@@ -1,6 +1,6 @@
 //! One attempt of a task: a process, watched until it and all it started are gone.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use fs_err as fs;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -120,7 +121,7 @@ impl Attempt {
         if let Some(directory) = self.log.parent() {
             fs::create_dir_all(directory)?;
         }
-        let log = fs::File::create(&self.log)?.into_parts().0;
+        let log = CString::new(self.log.into_os_string().into_vec())?;
         let mut words = self.argv.into_iter();
         let program = words
             .next()
@@ -129,9 +130,9 @@ impl Attempt {
         command.args(words).env_clear().envs(self.environment);
         command
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        lead_session(&mut command);
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        set_apart(&mut command, log);
         command.spawn().map_err(|failure| {
             io::Error::new(
                 failure.kind(),
@@ -141,15 +142,25 @@ impl Attempt {
     }
 }
 
-/// Gives the process a session of its own, by which its descendants are known even when their parents are gone.
+/// Gives the process a session of its own, by which its descendants are known even when their parents are gone, and the
+/// log to write to. The log is opened by the process itself: a descriptor of ours would be seen, between fork and exec, in
+/// every task that happens to start at that moment, and would mark it as something that this process has left behind.
 #[expect(
     unsafe_code,
-    reason = "std has no stable way to call setsid in the child"
+    reason = "std can neither call setsid nor open a file in the child"
 )]
-fn lead_session(command: &mut Command) {
-    // SAFETY: setsid is async-signal-safe, and the closure does nothing else.
+fn set_apart(command: &mut Command, log: CString) {
+    let set_apart = move || {
+        rustix::process::setsid()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let log = rustix::fs::open(log.as_c_str(), flags, Mode::from_raw_mode(0o666))?;
+        rustix::stdio::dup2_stdout(&log)?;
+        rustix::stdio::dup2_stderr(&log)?;
+        Ok(())
+    };
+    // SAFETY: setsid, open, dup2, and close are async-signal-safe, and nothing is allocated.
     unsafe {
-        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
+        command.pre_exec(set_apart);
     }
 }
 

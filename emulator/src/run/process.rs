@@ -1,6 +1,7 @@
 //! Ends processes with everything they started.
 
 use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ fn members(marks: &Marks) -> Vec<i32> {
 
 impl Marks {
     fn are_on(&self, pid: i32) -> bool {
-        self.are_in_environment(pid) || self.log.as_deref().is_some_and(|log| has_open(pid, log))
+        self.are_in_environment(pid) || self.log.as_deref().is_some_and(|log| writes_to(pid, log))
     }
 
     fn are_in_environment(&self, pid: i32) -> bool {
@@ -189,11 +190,15 @@ impl Marks {
     }
 }
 
-fn has_open(pid: i32, file: &Path) -> bool {
+/// Whether it has the file open for writing, as only those have who inherited it; somebody may well be reading it.
+fn writes_to(pid: i32, file: &Path) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
-    descriptors
-        .flatten()
-        .any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|target| target == file))
+    descriptors.flatten().any(|descriptor| {
+        std::fs::read_link(descriptor.path()).is_ok_and(|target| target == file)
+            && descriptor
+                .metadata()
+                .is_ok_and(|link| link.permissions().mode() & 0o200 != 0)
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emulator::{Account, Config, Emulator, Error, Grant, Permission};
@@ -170,23 +170,17 @@ impl Server {
         json_of(self.get(&execution)).await
     }
 
-    /// What the first attempt of an execution's task wrote.
+    /// What an attempt of an execution's task wrote.
     pub(crate) fn log(&self, execution: &Value, task: usize, attempt: usize) -> String {
-        let id = execution["name"]
-            .as_str()
-            .unwrap()
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .to_owned();
-        std::fs::read_to_string(
-            self.state
-                .path()
-                .join("logs")
-                .join(id)
-                .join(format!("{task}.{attempt}.log")),
-        )
-        .unwrap()
+        std::fs::read_to_string(self.log_path(execution, task, attempt)).unwrap()
+    }
+
+    /// Where it writes that.
+    pub(crate) fn log_path(&self, execution: &Value, task: usize, attempt: usize) -> PathBuf {
+        let name = execution["name"].as_str().unwrap();
+        let logs = self.state.path().join("logs");
+        logs.join(name.rsplit('/').next().unwrap())
+            .join(format!("{task}.{attempt}.log"))
     }
 }
 

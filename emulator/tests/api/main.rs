@@ -16,4 +16,5 @@ mod objects;
 mod parts;
 mod processes;
 mod runs;
+mod siblings;
 mod uploads;
