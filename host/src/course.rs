@@ -12,10 +12,10 @@ use crate::cloud_run::{Execution, Task};
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::exit_code;
-use crate::follow::{Followed, Interrupts, follow};
+use crate::follow::{Interrupts, follow};
 use crate::record::LocalRecord;
-use crate::request::{Out, Request};
-use crate::results::{self, Landing, Phases, Tail, TaskResult};
+use crate::request::{Out, RESULTS, Request};
+use crate::results::{self, Landing, Phases, Place, Tail, TaskResult};
 use crate::run::RunResult;
 use crate::session::Session;
 use crate::stage::{self, Staged};
@@ -24,6 +24,9 @@ use crate::timeout;
 
 /// An input that vanished beneath a run is sent again so many times.
 const RESTARTS: u32 = 2;
+
+/// What the entrypoint exits with when another has claimed its attempt.
+const TWIN: i32 = entrypoint::exit::TWIN as i32;
 
 /// A run under way.
 pub(crate) struct Course<'a> {
@@ -36,7 +39,8 @@ pub(crate) struct Course<'a> {
     show: bool,
     override_s: Option<u64>,
     phases: Phases,
-    interrupted: bool,
+    record: LocalRecord,
+    started: bool,
 }
 
 /// What one start brought home.
@@ -63,15 +67,18 @@ impl<'a> Course<'a> {
         let (staged, job) = tokio::try_join!(staging, asking)?;
         let begun = Instant::now();
         let count = u32::try_from(request.tasks.len()).unwrap_or(u32::MAX);
-        submit::record(session, run, count).await?;
         let mut specs = specs(request, &staged);
         let bytes = staged.iter().map(|staged| staged.bytes).sum();
         let override_s = timeout::settle(&mut specs, job.template.template.timeout_ms(), bytes)?;
+        submit::record(session, run, count).await?;
+        let names: Vec<String> = request.tasks.iter().map(|task| task.name.clone()).collect();
         Ok(Self {
             session,
             request: Some(request),
             run,
-            names: request.tasks.iter().map(|task| task.name.clone()).collect(),
+            started: false,
+            record: LocalRecord::new(run, &session.place, &session.job, &names, &request.out),
+            names,
             specs,
             out: request.out.clone(),
             show: request.tail,
@@ -82,7 +89,6 @@ impl<'a> Course<'a> {
                 submit: clock::ms(begun),
                 ..Phases::default()
             },
-            interrupted: false,
         })
     }
 
@@ -98,8 +104,14 @@ impl<'a> Course<'a> {
             show: record.names.len() == 1,
             override_s: None,
             phases: Phases::default(),
-            interrupted: false,
+            record: record.clone(),
+            started: true,
         }
+    }
+
+    /// Whether something of it may run, or have run.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
     }
 
     fn count(&self) -> u32 {
@@ -111,45 +123,103 @@ impl<'a> Course<'a> {
         (0..self.count()).collect()
     }
 
-    /// Follows an execution to its end and lands what it left; starts again what found an input gone.
-    pub(crate) async fn bring_home(
+    /// Starts every task and brings their results home; starts again what found an input gone.
+    pub(crate) async fn run(
         &mut self,
-        mut execution: Execution,
         reporter: &mut dyn Reporter,
         interrupts: &mut Interrupts,
     ) -> Result<Vec<TaskResult>, Error> {
         let mut waiting = self.all();
         let mut results = BTreeMap::new();
-        for start in 1.. {
-            let mut tail = self.tail()?;
-            let followed = follow(
-                self.session,
-                self.run,
-                execution,
-                &mut tail,
-                reporter,
-                interrupts,
-            )
-            .await?;
-            self.interrupted |= followed.interrupted;
-            let may_restart = start <= RESTARTS && !self.interrupted && self.request.is_some();
+        for start in 0.. {
+            // Where the results go must be writable before anything runs for them.
+            let tail = self.tail()?;
+            let execution = self.start(start, &waiting, reporter).await?;
+            let may_restart = start < RESTARTS;
             let landed = self
-                .collect(&waiting, &followed, &mut tail, may_restart, reporter)
+                .bring_home(&waiting, execution, tail, may_restart, reporter, interrupts)
                 .await?;
             waiting = landed.without_inputs;
             results.extend(landed.results);
             if waiting.is_empty() {
                 break;
             }
-            drop(tail);
             self.send_inputs_again(&waiting, reporter).await?;
-            execution = self.start(start, &waiting, reporter).await?;
         }
         Ok(results.into_values().collect())
     }
 
+    /// Brings home the results of a run that was started before.
+    pub(crate) async fn come_back(
+        &mut self,
+        reporter: &mut dyn Reporter,
+        interrupts: &mut Interrupts,
+    ) -> Result<Vec<TaskResult>, Error> {
+        let execution = self.find_execution().await?;
+        let tail = self.tail()?;
+        let landed = self
+            .bring_home(&self.all(), execution, tail, false, reporter, interrupts)
+            .await?;
+        Ok(landed.results.into_values().collect())
+    }
+
+    /// The execution that the record names; or, where Cloud Run's answer never came, the one that has our start.
+    async fn find_execution(&self) -> Result<Execution, Error> {
+        if let Some(name) = &self.record.execution {
+            let execution = self.session.cloud_run.execution(name).await;
+            return execution.map_err(Error::api("cannot find the run's execution"));
+        }
+        let uri = submit::start_uri(self.session, self.run, self.record.start);
+        submit::look(self.session, &uri, None)
+            .await?
+            .ok_or_else(|| {
+                Error::usage(format!("run `{}` was never started", self.run))
+                    .with_hint("type its `sortie run` again")
+            })
+    }
+
+    /// Follows an execution to its end and lands what it left.
+    async fn bring_home(
+        &mut self,
+        tasks: &[u32],
+        execution: Execution,
+        mut tail: Tail,
+        may_restart: bool,
+        reporter: &mut dyn Reporter,
+        interrupts: &mut Interrupts,
+    ) -> Result<Landed, Error> {
+        let (session, run) = (self.session, self.run);
+        let mut followed = follow(session, run, execution, &mut tail, reporter, interrupts).await?;
+        if let Some(twin) = self.working_twin(&followed.execution).await? {
+            followed = follow(session, run, twin, &mut tail, reporter, interrupts).await?;
+        }
+        let may_restart = may_restart && !followed.interrupted;
+        let landing = self.collect(tasks, &followed.execution, &mut tail, may_restart, reporter);
+        tokio::select! {
+            landed = landing => landed,
+            // What has landed has landed; the rest stays in the bucket.
+            () = interrupts.next() => Err(Error::Left { run }),
+        }
+    }
+
+    /// Where an execution's tasks left because a twin had claimed them first: the twin.
+    ///
+    /// An answer to `:run` may be lost, its execution not yet be listed, and the question be asked again.
+    async fn working_twin(&self, execution: &Execution) -> Result<Option<Execution>, Error> {
+        if execution.failed_count == 0 {
+            return Ok(None);
+        }
+        let code = |task: &Task| task.last_attempt_result.as_ref().and_then(|r| r.exit_code);
+        let tasks = self.platform(execution).await?;
+        if !tasks.iter().any(|task| code(task) == Some(TWIN)) {
+            return Ok(None);
+        }
+        let uri = submit::start_uri(self.session, self.run, self.record.start);
+        submit::look(self.session, &uri, Some(&execution.name)).await
+    }
+
     /// Starts tasks; one execution, however many.
-    pub(crate) async fn start(
+    async fn start(
         &mut self,
         start: u32,
         tasks: &[u32],
@@ -161,24 +231,19 @@ impl<'a> Course<'a> {
             .map(|&task| Assigned { task, spec: task })
             .collect();
         let (assigned, specs) = distinct(&assigned, &self.specs);
-        let execution = submit::start(
-            self.session,
-            self.run,
-            start,
-            &assigned,
-            &specs,
-            self.override_s,
-        )
-        .await?;
+        let data_dir = &self.session.data_dir;
+        self.record.start = start;
+        self.record.execution = None;
+        self.record.write(data_dir)?;
+        let timeout_s = self.override_s;
+        let execution =
+            submit::start(self.session, self.run, start, &assigned, &specs, timeout_s).await;
+        // Refused is not started; anything else may be.
+        self.started |= execution.as_ref().err().is_none_or(Error::leaves_it_open);
+        let execution = execution?;
+        self.record.execution = Some(execution.name.clone());
+        self.record.write(data_dir)?;
         self.phases.submit += clock::ms(begun);
-        LocalRecord::new(
-            self.run,
-            &execution.name,
-            &self.session.job,
-            &self.names,
-            &self.out,
-        )
-        .write(&self.session.data_dir)?;
         reporter.event(&Event::Started {
             run: self.run,
             execution: execution.name.rsplit('/').next().unwrap_or_default(),
@@ -191,10 +256,7 @@ impl<'a> Course<'a> {
     fn target(&self, task: u32) -> PathBuf {
         let name = self.names.get(task as usize).map_or("", String::as_str);
         match &self.out {
-            Out::Default(base) => base
-                .join("sortie-results")
-                .join(self.run.to_string())
-                .join(name),
+            Out::Default(base) => base.join(RESULTS).join(self.run.to_string()).join(name),
             Out::Dir(dir) if self.names.len() == 1 => dir.clone(),
             Out::Dir(dir) => dir.join(name),
         }
@@ -203,24 +265,25 @@ impl<'a> Course<'a> {
     /// Where all land.
     fn directory(&self) -> PathBuf {
         match &self.out {
-            Out::Default(base) => base.join("sortie-results").join(self.run.to_string()),
+            Out::Default(base) => base.join(RESULTS).join(self.run.to_string()),
             Out::Dir(dir) => dir.clone(),
         }
     }
 
     fn tail(&self) -> Result<Tail, Error> {
-        if self.show && self.names.len() == 1 {
-            Landing::begin(&self.target(0), self.run).map(Tail::into)
+        let landing = Landing::begin(&self.target(0), self.run, 0)?;
+        Ok(if self.show && self.names.len() == 1 {
+            Tail::into(landing)
         } else {
-            Ok(Tail::none())
-        }
+            Tail::none()
+        })
     }
 
     /// Lands what every task left. A task that found an input gone is not landed if it may be started again.
     async fn collect(
         &mut self,
         tasks: &[u32],
-        followed: &Followed,
+        execution: &Execution,
         tail: &mut Tail,
         may_restart: bool,
         reporter: &mut dyn Reporter,
@@ -238,11 +301,11 @@ impl<'a> Course<'a> {
                 continue;
             }
             if report.is_none() && platform.is_none() {
-                platform = Some(self.platform(&followed.execution).await?);
+                platform = Some(self.platform(execution).await?);
             }
             let of = platform.iter().flatten().find(|about| about.index == task);
             let mut result = self
-                .land(task, report, &followed.execution, of, tail, reporter)
+                .land(task, report, execution, of, tail, reporter)
                 .await?;
             result.phases.pack = self.phases.pack;
             result.phases.upload = self.phases.upload;
@@ -266,13 +329,17 @@ impl<'a> Course<'a> {
         let name = self.names.get(task as usize).map_or("", String::as_str);
         let target = self.target(task);
         let session = self.session;
+        let place = Place {
+            run: self.run,
+            task,
+            name,
+            target: &target,
+        };
         let Some(found) = found else {
-            let of = (task, name);
-            return results::land_lost(session, self.run, of, &target, execution, platform, tail)
-                .await;
+            return results::land_lost(session, place, execution, platform, tail, reporter).await;
         };
         let start = start_ms(execution, &found.report);
-        let mut result = results::land(session, found, name, &target, tail, reporter).await?;
+        let mut result = results::land(session, place, found, tail, reporter).await?;
         result.phases.start = start;
         Ok(result)
     }
@@ -292,9 +359,13 @@ impl<'a> Course<'a> {
             return Ok(());
         };
         reporter.event(&Event::Warning(
-            "an input is gone from the bucket: it is sent again",
+            "an input is not to be had in the bucket: it is sent again",
         ));
         let staged = stage::stage(self.session, &request.inputs(), reporter).await?;
+        if staged.iter().all(|staged| !staged.sent) {
+            return Err(Error::usage("the task may not read its inputs, which are in the bucket")
+                .with_hint("give the job's service account `roles/storage.legacyObjectReader` on the bucket, for `inputs/` and `runs/`"));
+        }
         let fresh = specs(request, &staged);
         for &task in tasks {
             let at = task as usize;
@@ -307,7 +378,7 @@ impl<'a> Course<'a> {
 
     /// Tells that all is home.
     pub(crate) fn finish(self, tasks: Vec<TaskResult>, reporter: &mut dyn Reporter) -> RunResult {
-        let exit_code = overall(&tasks, self.interrupted);
+        let exit_code = overall(&tasks);
         let directory = self.directory();
         reporter.event(&Event::Finished {
             run: self.run,
@@ -377,11 +448,16 @@ fn start_ms(execution: &Execution, report: &wire::contract::Report) -> u64 {
     u64::try_from(waited).unwrap_or(0) + report.phases.claim_ms
 }
 
-fn overall(tasks: &[TaskResult], interrupted: bool) -> i32 {
+fn overall(tasks: &[TaskResult]) -> i32 {
     match tasks {
-        _ if interrupted => exit_code::INTERRUPTED,
         [only] => only.exit_code,
         all if all.iter().all(|task| task.exit_code == 0) => exit_code::SUCCESS,
+        all if all
+            .iter()
+            .any(|task| task.exit_code == exit_code::INTERRUPTED) =>
+        {
+            exit_code::INTERRUPTED
+        }
         _ => exit_code::BATCH_FAILED,
     }
 }

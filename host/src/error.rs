@@ -60,15 +60,6 @@ pub enum Error {
         /// What to type next.
         hint: Option<String>,
     },
-    /// What came back is not what a sortie entrypoint writes.
-    #[error("cannot use what task {task} sent back")]
-    Result {
-        /// Its number.
-        task: u32,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// A run that is started, and whose results can still be had.
     #[error("{source}")]
     Resumable {
@@ -81,7 +72,7 @@ pub enum Error {
     #[error("interrupted before anything was started")]
     Interrupted,
     /// The user asked to leave while the run goes on.
-    #[error("left while run `{run}` goes on")]
+    #[error("left before run `{run}` was over")]
     Left {
         /// The run.
         run: wire::names::RunId,
@@ -135,7 +126,28 @@ impl Error {
             Self::Resumable { run, source } => Some(resume_hint(*run, source)),
             Self::Left { run } => Some(format!("`sortie wait {run}` brings its results home")),
             Self::Pack { source, .. } => pack_hint(source),
-            Self::Spec(_) | Self::File { .. } | Self::Interrupted | Self::Result { .. } => None,
+            Self::Interrupted => None,
+            Self::Spec(_) | Self::File { .. } => {
+                Some("nothing was sent: change that and type it again".to_owned())
+            }
+        }
+    }
+
+    /// The run it is about, if that is started.
+    pub fn run(&self) -> Option<wire::names::RunId> {
+        match self {
+            Self::Left { run } | Self::Resumable { run, .. } => Some(*run),
+            _ => None,
+        }
+    }
+
+    /// Whether what was asked may have been done all the same.
+    pub(crate) fn leaves_it_open(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => {
+                matches!(source.kind, ErrorKind::Unavailable | ErrorKind::Protocol)
+            }
+            _ => false,
         }
     }
 

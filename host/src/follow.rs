@@ -16,8 +16,9 @@ use crate::session::Session;
 /// The first look comes so soon: a task of `true` is over before it.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 
-/// Looks are never further apart, so that an end is noticed soon, nor closer for long: at the most 60 a minute.
-const STEADY: Duration = Duration::from_millis(1_200);
+/// Looks are never further apart, so that an end is noticed soon. With those at the logs, they are at the most 60 a
+/// minute.
+const STEADY: Duration = Duration::from_secs(2);
 
 /// Without an answer for so long, the user is told. There is no deadline.
 const QUIET: Duration = Duration::from_secs(30);
@@ -70,30 +71,39 @@ pub async fn follow(
     let mut interrupted = false;
     let mut silence = Silence::new();
     while !execution.ended() {
+        let look = async {
+            tokio::time::sleep(pause).await;
+            let answer = session.cloud_run.execution(&execution.name).await;
+            if answer.as_ref().is_ok_and(|now| !now.ended()) {
+                tail.look(session, run, reporter).await;
+            }
+            answer
+        };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            answer = look => match answer {
+                Ok(now) => {
+                    execution = now;
+                    silence.broken();
+                    pause = (pause * 2).min(STEADY);
+                }
+                Err(error) if error.kind == ErrorKind::Unavailable => {
+                    silence.lasts(&error, reporter);
+                    session.revive().await?;
+                }
+                Err(error) => return Err(Error::api("cannot follow the run")(error)),
+            },
             () = interrupts.next() => {
                 if interrupted {
                     return Err(Error::Left { run });
                 }
                 interrupted = true;
                 reporter.event(&Event::Cancelling);
-                cancel(session, &execution.name, reporter).await;
-                pause = FIRST_LOOK;
+                tokio::select! {
+                    () = cancel(session, &execution.name, reporter) => pause = FIRST_LOOK,
+                    () = interrupts.next() => return Err(Error::Left { run }),
+                }
             }
         }
-        match session.cloud_run.execution(&execution.name).await {
-            Ok(now) => {
-                execution = now;
-                silence.broken();
-            }
-            Err(error) if error.kind == ErrorKind::Unavailable => silence.lasts(&error, reporter),
-            Err(error) => return Err(Error::api("cannot follow the run")(error)),
-        }
-        if !execution.ended() {
-            tail.look(session, run, reporter).await;
-        }
-        pause = (pause * 2).min(STEADY);
     }
     Ok(Followed {
         execution,

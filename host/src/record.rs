@@ -1,43 +1,84 @@
 //! What this machine remembers of a run, so that another shell can come back to it.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use wire::contract::ByteString;
 use wire::names::RunId;
 
 use crate::error::Error;
 use crate::request::Out;
+use crate::settings::{Place, Settings};
 
-/// What this machine remembers of a run.
+/// What this machine remembers of a run. Written before the run is started: nothing that runs is forgotten.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LocalRecord {
     /// The run.
     pub run: RunId,
-    /// Its newest execution, in full.
-    pub execution: String,
+    /// Which of its starts is the newest.
+    pub start: u32,
+    /// That start's execution, in full; absent while Cloud Run has not answered.
+    pub execution: Option<String>,
     /// Its job's short name.
     pub job: String,
     /// Its tasks' names.
     pub names: Vec<String>,
+    /// Where it runs.
+    pub place: Recorded,
     /// Where its results go; absent = `sortie-results` in `base`.
-    out: Option<PathBuf>,
+    out: Option<ByteString>,
     /// The directory it was started in.
-    base: PathBuf,
+    base: ByteString,
+}
+
+/// Where a run runs. Endpoints are not remembered: no file may say where a token goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recorded {
+    /// On this machine.
+    Local,
+    /// In a project.
+    Cloud {
+        /// Its id.
+        project: String,
+        /// The jobs' region.
+        region: String,
+        /// The bucket.
+        bucket: String,
+    },
+}
+
+impl Recorded {
+    /// As the settings have it.
+    pub fn of(settings: &Settings) -> Self {
+        match &settings.place {
+            Place::Local(_) => Self::Local,
+            Place::Cloud(cloud) => Self::Cloud {
+                project: cloud.project.clone(),
+                region: cloud.region.clone(),
+                bucket: cloud.bucket.clone(),
+            },
+        }
+    }
 }
 
 impl LocalRecord {
-    /// Of a run that is started now.
-    pub fn new(run: RunId, execution: &str, job: &str, names: &[String], out: &Out) -> Self {
+    /// Of a run that is about to be started.
+    pub fn new(run: RunId, place: &Recorded, job: &str, names: &[String], out: &Out) -> Self {
+        let bytes = |path: &Path| ByteString::from(path.as_os_str());
         let (out, base) = match out {
-            Out::Default(base) => (None, base.clone()),
-            Out::Dir(dir) => (Some(dir.clone()), PathBuf::new()),
+            Out::Default(base) => (None, bytes(base)),
+            Out::Dir(dir) => (Some(bytes(dir)), ByteString::default()),
         };
         Self {
             run,
-            execution: execution.to_owned(),
+            start: 0,
+            execution: None,
             job: job.to_owned(),
             names: names.to_vec(),
+            place: place.clone(),
             out,
             base,
         }
@@ -45,10 +86,19 @@ impl LocalRecord {
 
     /// Where its results go.
     pub fn out(&self) -> Out {
+        let path =
+            |bytes: &ByteString| PathBuf::from(std::ffi::OsString::from_vec(bytes.0.clone()));
         match &self.out {
-            Some(dir) => Out::Dir(dir.clone()),
-            None => Out::Default(self.base.clone()),
+            Some(dir) => Out::Dir(path(dir)),
+            None => Out::Default(path(&self.base)),
         }
+    }
+
+    /// Sends the results elsewhere.
+    pub fn set_out(&mut self, out: &Out) {
+        let moved = Self::new(self.run, &self.place, &self.job, &self.names, out);
+        self.out = moved.out;
+        self.base = moved.base;
     }
 
     /// Remembers it: writes beside, renames.
@@ -66,6 +116,7 @@ impl LocalRecord {
                 format!("cannot remember the run in `{}`", dir.display()),
                 error,
             )
+            .with_hint("set `SORTIE_DATA_DIR` to a directory that can be written")
         })
     }
 
@@ -86,7 +137,10 @@ impl LocalRecord {
                 return Err(Error::usage(format!("no run `{name}` is known here"))
                     .with_hint(format!("`{}` holds those that are", dir.display())));
             }
-            _ => return Err(Error::usage(format!("`{name}` means several runs"))),
+            _ => {
+                return Err(Error::usage(format!("`{name}` means several runs"))
+                    .with_hint("give more of its name"));
+            }
         };
         let refuse = |source: Box<dyn std::error::Error + Send + Sync>| Error::File {
             path: path.clone(),
@@ -107,8 +161,10 @@ mod tests {
     use super::*;
 
     fn record(run: RunId) -> LocalRecord {
-        let names = ["only".to_owned()];
-        LocalRecord::new(run, "projects/p/…/e", "j", &names, &Out::Dir("/out".into()))
+        let out = Out::Dir(PathBuf::from(std::ffi::OsString::from_vec(
+            b"/out\xff".to_vec(),
+        )));
+        LocalRecord::new(run, &Recorded::Local, "j", &["only".to_owned()], &out)
     }
 
     #[test]
@@ -123,11 +179,8 @@ mod tests {
             &full[18..],
             &full[18..].to_lowercase(),
         ] {
-            assert_eq!(
-                LocalRecord::find(dir.path(), name).unwrap().run,
-                run,
-                "{name}"
-            );
+            let found = LocalRecord::find(dir.path(), name).unwrap();
+            assert_eq!((found.run, found.out()), (run, record(run).out()), "{name}");
         }
         assert!(LocalRecord::find(dir.path(), &full[20..]).is_err());
         assert!(LocalRecord::find(dir.path(), "").is_err());

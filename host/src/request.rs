@@ -8,6 +8,9 @@ use wire::contract::Spec;
 use crate::error::Error;
 use crate::stage::InputSource;
 
+/// Where results go if nothing else is said, in the working directory.
+pub const RESULTS: &str = "sortie-results";
+
 /// What a run was asked to do.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -80,19 +83,19 @@ impl TaskRequest {
             }
             // Not `exists`: a dangling link is an input like any other.
             if let Err(error) = fs_err::symlink_metadata(&input.path) {
-                return Err(Error::local(
-                    format!("cannot read the input `{}`", input.name.lossy()),
-                    error,
-                ));
+                let what = format!("cannot read the input `{}`", input.name.lossy());
+                let hint = format!("it is looked for at `{}`", input.path.display());
+                return Err(Error::local(what, error).with_hint(hint));
             }
         }
+        crate::timeout::check(&self.spec)?;
         self.spec.check().map_err(Error::Spec)
     }
 }
 
 impl Out {
     /// A directory with something in it is never written into: nothing of the user's is overwritten.
-    fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let Self::Dir(dir) = self else {
             return Ok(());
         };

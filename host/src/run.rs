@@ -46,9 +46,11 @@ pub async fn run(
         ready = Course::prepare(session, request, run, reporter) => ready?,
         () = interrupts.next() => return Err(Error::Interrupted),
     };
-    let execution = course.start(0, &course.all(), reporter).await?;
-    let results = course.bring_home(execution, reporter, interrupts).await;
-    Ok(course.finish(results.map_err(Error::in_run(run))?, reporter))
+    match course.run(reporter, interrupts).await {
+        Ok(results) => Ok(course.finish(results, reporter)),
+        Err(error) if course.is_started() => Err(Error::in_run(run)(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Comes back to a run that another sortie started, and brings its results home.
@@ -59,11 +61,6 @@ pub async fn wait(
     interrupts: &mut Interrupts,
 ) -> Result<RunResult, Error> {
     let mut course = Course::resume(session, record);
-    let execution = session
-        .cloud_run
-        .execution(&record.execution)
-        .await
-        .map_err(Error::api("cannot find the run's execution"))?;
-    let results = course.bring_home(execution, reporter, interrupts).await;
+    let results = course.come_back(reporter, interrupts).await;
     Ok(course.finish(results.map_err(Error::in_run(record.run))?, reporter))
 }

@@ -11,6 +11,7 @@ use crate::cloud_run::CloudRun;
 use crate::credentials::GoogleCredentials;
 use crate::error::Error;
 use crate::local;
+use crate::record::Recorded;
 use crate::settings::{Cloud, Place, Settings};
 
 /// A connection to where tasks run. Shared by any number of runs.
@@ -28,6 +29,9 @@ pub struct Session {
     pub owner: String,
     /// Where sortie keeps its own state.
     pub data_dir: PathBuf,
+    /// Where that is, for coming back.
+    pub place: Recorded,
+    keeper: Option<local::Keeper>,
     /// Said once, before anything else.
     pub warnings: Vec<String>,
 }
@@ -35,11 +39,20 @@ pub struct Session {
 impl Session {
     /// Connects; in local mode this starts the emulator if there is none.
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
+        let mut keeper = None;
         let (cloud, warnings) = match &settings.place {
             Place::Cloud(cloud) => ((**cloud).clone(), Vec::new()),
-            Place::Local(place) => local::connect(place, &settings.data_dir).await?,
+            Place::Local(place) => {
+                keeper = Some(local::Keeper::of(place, &settings.data_dir)?);
+                local::connect(place, &settings.data_dir).await?
+            }
         };
-        let (bucket, cloud_run) = clients(&cloud)?;
+        let retry = if keeper.is_some() {
+            local::Keeper::retry()
+        } else {
+            RetryConfig::default()
+        };
+        let (bucket, cloud_run) = clients(&cloud, retry)?;
         let session = Self {
             bucket,
             cloud_run,
@@ -47,6 +60,8 @@ impl Session {
             source: settings.source.clone(),
             owner: settings.owner.clone(),
             data_dir: settings.data_dir.clone(),
+            place: Recorded::of(settings),
+            keeper,
             warnings,
         };
         if let Place::Local(place) = &settings.place {
@@ -54,18 +69,19 @@ impl Session {
         }
         Ok(session)
     }
+
+    /// Brings back a server that is gone, where that is ours to do; elsewhere it does nothing.
+    pub async fn revive(&self) -> Result<(), Error> {
+        match &self.keeper {
+            Some(keeper) => keeper.revive().await,
+            None => Ok(()),
+        }
+    }
 }
 
-fn clients(cloud: &Cloud) -> Result<(Bucket, CloudRun), Error> {
+fn clients(cloud: &Cloud, retry: RetryConfig) -> Result<(Bucket, CloudRun), Error> {
     let http = http_client().map_err(|error| Error::local("cannot set up TLS", error))?;
-    let api = |tokens| {
-        Api::new(
-            http.clone(),
-            tokens,
-            cloud.quota_project.clone(),
-            RetryConfig::default(),
-        )
-    };
+    let api = |tokens| Api::new(http.clone(), tokens, cloud.quota_project.clone(), retry);
     let google = |address: &str| {
         url::Url::parse(address).map_err(|error| Error::local("cannot parse an address", error))
     };

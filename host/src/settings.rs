@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use serde::Deserialize;
@@ -12,6 +14,10 @@ use url::Url;
 use wire::token::Token;
 
 use crate::error::Error;
+use crate::record::{LocalRecord, Recorded};
+
+/// Bytes of a `PATH` that fit into a job.
+const PATH_LIMIT: usize = 30_000;
 
 /// The file a team commits, found upward from the working directory.
 pub const FILE: &str = "sortie.toml";
@@ -75,6 +81,49 @@ pub struct Wishes {
     pub sandbox: Option<Sandbox>,
     /// Directories a local task may read beside the machine's tools.
     pub mounts: Vec<PathBuf>,
+}
+
+/// Variables that ask for the cloud.
+const PLACE_VARIABLES: &[&str] = &[
+    "SORTIE_BUCKET",
+    "SORTIE_ENVIRONMENT",
+    "SORTIE_JOB",
+    "SORTIE_PROJECT",
+    "SORTIE_REGION",
+    "SORTIE_RUN_ENDPOINT",
+];
+
+impl Wishes {
+    /// A run is waited for where it was started, wherever that is typed.
+    pub fn follow(&mut self, record: &LocalRecord) {
+        match &record.place {
+            Recorded::Local => self.local = true,
+            Recorded::Cloud {
+                project,
+                region,
+                bucket,
+            } => {
+                self.project.get_or_insert_with(|| project.clone());
+                self.region.get_or_insert_with(|| region.clone());
+                self.bucket.get_or_insert_with(|| bucket.clone());
+                self.job.get_or_insert_with(|| record.job.clone());
+            }
+        }
+    }
+
+    /// Whether they ask for the cloud, or for another server.
+    fn name_a_place(&self) -> bool {
+        let flags = [
+            &self.environment,
+            &self.project,
+            &self.region,
+            &self.bucket,
+            &self.job,
+            &self.run_endpoint,
+            &self.storage_endpoint,
+        ];
+        flags.iter().any(|flag| flag.is_some())
+    }
 }
 
 /// How a local task is fenced in.
@@ -147,13 +196,13 @@ pub struct Local {
     /// Directories tasks may read.
     pub mounts: Vec<PathBuf>,
     /// The caller's, whose tools tasks may use.
-    pub path: OsString,
+    pub path: String,
     /// The caller's, which tasks do not see.
     pub home: OsString,
     /// `sortie` itself, whose process serves; a program that uses the library is another.
     pub program: Option<PathBuf>,
     /// How long the emulator waits for work before it leaves.
-    pub idle: std::time::Duration,
+    pub idle: Duration,
 }
 
 /// `sortie.toml`. It holds no secrets, and is meant to be committed. It never names an endpoint:
@@ -182,30 +231,24 @@ impl Settings {
         let data_dir = data_dir(env)?;
         let owner = owner(env);
         let found = if wishes.local { None } else { find_file(from)? };
-        let named = [
-            &wishes.bucket,
-            &wishes.project,
-            &wishes.job,
-            &wishes.run_endpoint,
-        ]
-        .iter()
-        .any(|flag| flag.is_some())
-            || ["SORTIE_BUCKET", "SORTIE_PROJECT", "SORTIE_RUN_ENDPOINT"]
-                .iter()
-                .any(|name| env.bytes(name).is_some());
+        let named = wishes.name_a_place() || PLACE_VARIABLES.iter().any(|n| env.bytes(n).is_some());
         if wishes.local || (found.is_none() && !named) {
             let why = if wishes.local {
                 "--local"
             } else {
                 "no `sortie.toml` here or above"
             };
-            let place = Place::Local(local(wishes, env));
+            let place = Place::Local(local(wishes, env)?);
             return Ok(Self {
                 place,
                 source: format!("local mode ({why})"),
                 data_dir,
                 owner,
             });
+        }
+        if wishes.sandbox.is_some() || !wishes.mounts.is_empty() {
+            return Err(Error::usage("`--sandbox` and `--mount` are for local mode")
+                .with_hint("add `--local`, or leave them out"));
         }
         let (path, file) = found.unzip();
         let cloud = cloud(wishes, env, &file.unwrap_or_default())?;
@@ -222,22 +265,45 @@ impl Settings {
     }
 }
 
-fn local(wishes: &Wishes, env: &Environment) -> Local {
-    let idle = env
-        .text("SORTIE_EMULATOR_IDLE")
-        .and_then(|text| humantime::parse_duration(&text).ok())
-        .unwrap_or(std::time::Duration::from_mins(10));
-    Local {
+fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> {
+    let idle = match env.text("SORTIE_EMULATOR_IDLE") {
+        Some(text) => humantime::parse_duration(&text).map_err(|error| {
+            Error::usage(format!(
+                "`SORTIE_EMULATOR_IDLE={text}` is no duration: {error}"
+            ))
+            .with_hint("write it like `10min`")
+        })?,
+        None => Duration::from_mins(10),
+    };
+    Ok(Local {
         sandbox: wishes.sandbox.unwrap_or_default(),
         mounts: wishes.mounts.clone(),
-        path: env
-            .bytes("PATH")
-            .cloned()
-            .unwrap_or_else(|| "/usr/bin:/bin".into()),
+        path: tool_path(env),
         program: program(env),
         home: env.bytes("HOME").cloned().unwrap_or_else(|| "/root".into()),
         idle,
+    })
+}
+
+/// The caller's `PATH`: its directories that are there, once each. It travels in a job's environment, which is text and
+/// takes 32 KiB.
+fn tool_path(env: &Environment) -> String {
+    let path = env.bytes("PATH").cloned().unwrap_or_default();
+    let mut kept: Vec<String> = Vec::new();
+    let mut length = 0;
+    for dir in std::env::split_paths(&path) {
+        let Some(text) = dir.to_str().filter(|_| dir.is_absolute() && dir.is_dir()) else {
+            continue;
+        };
+        if length + text.len() < PATH_LIMIT && !kept.iter().any(|other| other == text) {
+            length += text.len() + 1;
+            kept.push(text.to_owned());
+        }
     }
+    if kept.is_empty() {
+        kept.push("/usr/bin:/bin".to_owned());
+    }
+    kept.join(":")
 }
 
 /// `SORTIE_PROGRAM`, or this program if it is sortie, or the one on the `PATH`.
@@ -387,14 +453,45 @@ fn find_file(from: &Path) -> Result<Option<(PathBuf, File)>, Error> {
         path: path.clone(),
         source,
     };
+    check_owner(&path).map_err(|why| refuse(why.into()))?;
     let text = fs_err::read_to_string(&path).map_err(|error| refuse(error.into()))?;
-    let file = toml::from_str(&text).map_err(|error| refuse(error.into()))?;
+    let file = parse_toml(&text).map_err(|why| refuse(why.into()))?;
     Ok(Some((path, file)))
 }
 
-fn data_dir(env: &Environment) -> Result<PathBuf, Error> {
+/// A file that somebody else has put above our directory would send our inputs, with our credentials, to their bucket.
+fn check_owner(path: &Path) -> Result<(), String> {
+    let me = rustix::process::geteuid().as_raw();
+    let owner = fs_err::metadata(path)
+        .map_err(|error| error.to_string())?
+        .uid();
+    if me == 0 || owner == me || owner == 0 {
+        Ok(())
+    } else {
+        Err("it belongs to another user".to_owned())
+    }
+}
+
+/// One line for an error, whatever the parser would draw.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        format!(
+            "line {line}: {}",
+            error.message().trim().replace('\n', ": ")
+        )
+    })
+}
+
+/// Where sortie keeps its own state.
+pub(crate) fn data_dir(env: &Environment) -> Result<PathBuf, Error> {
     if let Some(dir) = env.bytes("SORTIE_DATA_DIR") {
-        return Ok(PathBuf::from(dir));
+        return std::path::absolute(dir)
+            .map_err(|error| Error::local("cannot find the data directory", error));
     }
     etcetera::choose_base_strategy()
         .map(|strategy| strategy.data_dir().join("sortie"))

@@ -60,12 +60,7 @@ pub(crate) async fn start(
         specs: sources,
     };
     write(session, &run.start(start), &document).await?;
-    let uri = StartUri {
-        bucket: session.bucket.name().to_owned(),
-        run,
-        start,
-    }
-    .to_string();
+    let uri = start_uri(session, run, start);
     let overrides = Overrides {
         env: vec![(SORTIE_RUN.to_owned(), uri.clone())],
         task_count: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
@@ -86,7 +81,7 @@ async fn ask_once(session: &Session, uri: &str, overrides: &Overrides) -> Result
         if !is_unclear(&error) {
             return Err(Error::api("cannot start the run")(error));
         }
-        if let Some(execution) = look(session, uri).await? {
+        if let Some(execution) = look(session, uri, None).await? {
             return Ok(execution);
         }
         if asks == ASKS {
@@ -101,16 +96,30 @@ fn is_unclear(error: &ApiError) -> bool {
     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Protocol)
 }
 
-/// The newest execution that was started with this start.
-pub(crate) async fn look(session: &Session, uri: &str) -> Result<Option<Execution>, Error> {
+/// The name of a start, as its execution's environment has it.
+pub(crate) fn start_uri(session: &Session, run: RunId, start: u32) -> String {
+    StartUri {
+        bucket: session.bucket.name().to_owned(),
+        run,
+        start,
+    }
+    .to_string()
+}
+
+/// The newest execution that was started with this start, other than one that is known.
+pub(crate) async fn look(
+    session: &Session,
+    uri: &str,
+    known: Option<&str>,
+) -> Result<Option<Execution>, Error> {
     let newest = session
         .cloud_run
         .newest_executions(&session.job)
         .await
         .map_err(Error::api("cannot tell whether the run was started"))?;
-    Ok(newest
-        .into_iter()
-        .find(|execution| execution.template.env(SORTIE_RUN) == Some(uri)))
+    Ok(newest.into_iter().find(|execution| {
+        Some(execution.name.as_str()) != known && execution.template.env(SORTIE_RUN) == Some(uri)
+    }))
 }
 
 /// Small specs ride in the start; a large one gets an object, named so that no other start has used it.

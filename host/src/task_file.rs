@@ -18,6 +18,7 @@ use wire::contract::{ByteString, Command, Spec};
 
 use crate::error::Error;
 use crate::request::TaskRequest;
+use crate::settings::parse_toml;
 use crate::stage::InputSource;
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +48,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<TaskRequest>, Error> {
         source,
     };
     let text = fs_err::read_to_string(path).map_err(|error| refuse(error.into()))?;
-    let file: File = toml::from_str(&text).map_err(|error| refuse(error.into()))?;
+    let file: File = parse_toml(&text).map_err(|why| refuse(why.into()))?;
     let base = path.parent().unwrap_or(Path::new("."));
     let tasks = file.task.into_iter().enumerate();
     tasks

@@ -13,6 +13,24 @@ const RESERVE_S: u64 = 120;
 /// Bytes that surely move in a second, there and back.
 const SURE_RATE: u64 = 5_000_000;
 
+/// Refuses a timeout that is too long whatever the inputs, before they are sent.
+pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
+    let needed = spec
+        .timeout_ms
+        .map_or(0, |ms| ms.saturating_add(spec.grace_ms));
+    fits(needed.saturating_add(RESERVE_S * 1000)).map(drop)
+}
+
+/// Whole seconds that a task may have.
+fn fits(needed_ms: u64) -> Result<u64, Error> {
+    let seconds = needed_ms.div_ceil(1000);
+    if seconds > LONGEST_S {
+        return Err(Error::usage("the timeout is longer than Cloud Run allows")
+            .with_hint("a task ends after 168 hours, the time to save its outputs included"));
+    }
+    Ok(seconds)
+}
+
 /// Gives every spec a timeout that leaves time to save the outputs, and says what to override the job's
 /// task timeout with (seconds; `None` = nothing).
 ///
@@ -26,7 +44,13 @@ pub(crate) fn settle(
     // Only a timeout that was asked for may stretch the job's.
     let longest = specs
         .iter()
-        .filter_map(|spec| Some(spec.timeout_ms? + spec.grace_ms + reserve_ms))
+        .filter_map(|spec| {
+            Some(
+                spec.timeout_ms?
+                    .saturating_add(spec.grace_ms)
+                    .saturating_add(reserve_ms),
+            )
+        })
         .max();
     for spec in specs.iter_mut().filter(|spec| spec.timeout_ms.is_none()) {
         let behind = reserve_ms + spec.grace_ms;
@@ -38,12 +62,7 @@ pub(crate) fn settle(
     if job_timeout_ms.is_some_and(|whole| needed_ms <= whole) {
         return Ok(None);
     }
-    let seconds = needed_ms.div_ceil(1000);
-    if seconds > LONGEST_S {
-        return Err(Error::usage("the timeout is longer than Cloud Run allows")
-            .with_hint("a task ends after 168 hours, the time to save its outputs included"));
-    }
-    Ok(Some(seconds))
+    fits(needed_ms).map(Some)
 }
 
 #[cfg(test)]

@@ -159,3 +159,49 @@ fn what_ran_when_the_emulator_died_is_told_as_failed() {
         sleeping.iter().all(|&pid| !is_alive(pid))
     });
 }
+
+#[test]
+fn a_run_is_waited_for_twice_with_the_same_result() {
+    let machine = Machine::new();
+    let script = "head -c 500000 /dev/urandom > output/big; echo said; exit 6";
+    let words = ["run", "--json", "--out", "o", "--", "sh", "-c", script];
+    let run = machine.sortie(words).enter().code(6).result()["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let big = machine.read("o/output/big");
+    machine.sortie(["wait", &run]).enter().code(6);
+    assert!(
+        machine.read("o/output/big") == big,
+        "what has landed is left alone"
+    );
+    assert_eq!(machine.text("o/stdout"), "said\n");
+}
+
+#[test]
+fn a_run_is_waited_for_from_anywhere() {
+    let machine = Machine::new();
+    let words = [
+        "run",
+        "--json",
+        "--",
+        "sh",
+        "-c",
+        "sleep 1; echo x > output/f; exit 2",
+    ];
+    let mut running = machine.sortie(words).start();
+    let run = running.event("started")["run"].as_str().unwrap().to_owned();
+    running.signal(Signal::KILL);
+    running.end();
+    // A team's settings in that directory mean another place; the run knows its own.
+    machine.write(
+        "team/sortie.toml",
+        "project = 'p'\nbucket = 'b'\n[environments.default]\njob = 'j'\n",
+    );
+    machine
+        .sortie(["wait", &run, "--out", "here"])
+        .directory("team")
+        .enter()
+        .code(2);
+    assert_eq!(machine.text("team/here/output/f"), "x\n");
+}

@@ -111,51 +111,78 @@ fn its_door_is_shut_to_who_has_no_token_and_to_browsers() {
 fn a_tasks_own_token_opens_only_what_its_run_names() {
     let machine = Machine::new();
     machine.write("data", "x");
-    machine.write("probe.py", PROBE);
-    let words = [
-        "run",
-        "-q",
-        "-i",
-        "data",
-        "-i",
-        "probe.py",
-        "--",
-        "python3",
-        "input/probe.py",
+    let done = machine
+        .sortie(["run", "-q", "-i", "data", "--", "env"])
+        .enter()
+        .code(0);
+    let env = String::from_utf8(done.stdout).unwrap();
+    let value = |name: &str| {
+        env.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap()
+            .to_owned()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let said = runtime.block_on(probe(
+        &value("GCE_METADATA_HOST"),
+        &value("STORAGE_EMULATOR_HOST"),
+    ));
+    let expected = [
+        ("list", 403),
+        ("jobs", 403),
+        ("write inputs", 403),
+        ("write runs", 200),
+        ("overwrite", 403),
+        ("delete", 403),
+        ("absent", 403),
     ];
-    let done = machine.sortie(words).enter().code(0);
-    let said = String::from_utf8(done.stdout).unwrap();
-    let expected = "list 403\njobs 403\nwrite inputs 403\nwrite runs 200\noverwrite 403\ndelete 403\nabsent 403\n";
     assert_eq!(said, expected);
 }
 
 /// What a hostile task would try with the token that the metadata server hands it.
-const PROBE: &str = r#"
-import json, os, urllib.error, urllib.request
-
-def call(what, method, url, headers, body=None):
-    request = urllib.request.Request(url, method=method, headers=headers, data=body)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            print(what, answer.status)
-    except urllib.error.HTTPError as error:
-        print(what, error.code)
-
-meta = "http://%s/computeMetadata/v1/instance/service-accounts/default/token" % os.environ["GCE_METADATA_HOST"]
-token = json.load(urllib.request.urlopen(urllib.request.Request(meta, headers={"Metadata-Flavor": "Google"})))
-auth = {"Authorization": "Bearer " + token["access_token"]}
-base = os.environ["STORAGE_EMULATOR_HOST"]
-bucket = "goog-sortie-local"
-objects = base + "/storage/v1/b/" + bucket + "/o"
-upload = base + "/upload/storage/v1/b/" + bucket + "/o?uploadType=media&name="
-call("list", "GET", objects, auth)
-call("jobs", "GET", base + "/v2/projects/sortie-local/locations/local/jobs", auth)
-call("write inputs", "POST", upload + "inputs/evil.tar.gz", auth, b"x")
-call("write runs", "POST", upload + "runs/mine", auth, b"x")
-call("overwrite", "POST", upload + "runs/mine", auth, b"y")
-call("delete", "DELETE", objects + "/runs%2Fmine", auth)
-call("absent", "GET", objects + "/runs%2Fabsent", auth)
-"#;
+async fn probe(metadata: &str, base: &str) -> Vec<(&'static str, u16)> {
+    let http = wire::api::http_client().unwrap();
+    let url =
+        format!("http://{metadata}/computeMetadata/v1/instance/service-accounts/default/token");
+    let answer = http
+        .get(url)
+        .header("Metadata-Flavor", "Google")
+        .send()
+        .await
+        .unwrap();
+    let token: serde_json::Value = answer.json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap();
+    let objects = format!("{base}/storage/v1/b/goog-sortie-local/o");
+    let upload = format!("{base}/upload/storage/v1/b/goog-sortie-local/o?uploadType=media&name=");
+    let jobs = format!("{base}/v2/projects/sortie-local/locations/local/jobs");
+    let tries = [
+        ("list", http.get(&objects)),
+        ("jobs", http.get(jobs)),
+        (
+            "write inputs",
+            http.post(format!("{upload}inputs/evil.tar.gz")).body("x"),
+        ),
+        (
+            "write runs",
+            http.post(format!("{upload}runs/mine")).body("x"),
+        ),
+        (
+            "overwrite",
+            http.post(format!("{upload}runs/mine")).body("y"),
+        ),
+        ("delete", http.delete(format!("{objects}/runs%2Fmine"))),
+        ("absent", http.get(format!("{objects}/runs%2Fabsent"))),
+    ];
+    let mut said = Vec::new();
+    for (what, request) in tries {
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        said.push((what, answer.status().as_u16()));
+    }
+    said
+}
 
 #[test]
 fn sortie_emulator_prints_where_to_point_other_clients() {

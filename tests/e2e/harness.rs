@@ -196,6 +196,14 @@ impl Typed {
         self
     }
 
+    /// In a directory below, which is made.
+    pub(crate) fn directory(mut self, name: &str) -> Self {
+        let dir = self.command.get_current_dir().unwrap().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        self.command.current_dir(dir);
+        self
+    }
+
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self.command.stdin(Stdio::piped());

@@ -5,6 +5,7 @@ mod arguments;
 mod coming_back;
 mod emulator;
 mod examples;
+mod faults;
 mod forgeries;
 mod harness;
 mod inputs;

@@ -166,3 +166,92 @@ fn output_is_shown_while_the_command_runs() {
         "cancelled"
     );
 }
+
+#[test]
+fn an_empty_directory_that_is_there_is_filled() {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("there")).unwrap();
+    std::os::unix::fs::symlink("there", machine.path("link")).unwrap();
+    machine
+        .sortie([
+            "run",
+            "--out",
+            "link",
+            "--",
+            "sh",
+            "-c",
+            "echo x > output/f",
+        ])
+        .enter()
+        .code(0);
+    assert_eq!(machine.text("there/output/f"), "x\n");
+    let names = fs::read_dir(machine.path("there")).unwrap().count();
+    assert_eq!(
+        names, 4,
+        "output, stdout, stderr, report.json and nothing else"
+    );
+    let inside = machine
+        .sortie(["run", "--out", ".", "--", "true"])
+        .directory("fresh");
+    inside.enter().code(0);
+    assert!(machine.path("fresh/report.json").exists());
+}
+
+#[test]
+fn names_that_would_steer_a_terminal_are_tamed() {
+    let machine = Machine::new();
+    let done = shell(&machine, r#"mkfifo "$(printf 'output/\033]0;evil\007')""#).code(0);
+    assert!(
+        done.stderr.contains("evil") && !done.stderr.contains('\x1b'),
+        "{:?}",
+        done.stderr
+    );
+}
+
+#[test]
+fn checkpoints_survive_what_cannot_be_caught_and_go_when_all_is_home() {
+    let machine = Machine::new();
+    // The entrypoint itself is killed: no report, but the last checkpoint and the logs.
+    let script = "echo saved > output/f; echo said; sleep 2.5; kill -9 $PPID; sleep 300";
+    let words = [
+        "run",
+        "--json",
+        "--sandbox",
+        "none",
+        "--checkpoint",
+        "1s",
+        "--out",
+        "o",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let done = machine.sortie(words).enter().code(125);
+    assert_eq!(done.result()["tasks"][0]["outcome"], "lost");
+    assert_eq!(machine.text("o/output/f"), "saved\n");
+    assert_eq!(machine.text("o/stdout"), "said\n");
+    let words = [
+        "run",
+        "-q",
+        "--checkpoint",
+        "1s",
+        "--out",
+        "p",
+        "--",
+        "sh",
+        "-c",
+        "echo x > output/f; sleep 1.5",
+    ];
+    let before = checkpoints(&machine);
+    machine.sortie(words).enter().code(0);
+    assert_eq!(checkpoints(&machine), before);
+}
+
+fn checkpoints(machine: &Machine) -> usize {
+    let names = crate::forgeries::names(machine, "runs/");
+    names
+        .iter()
+        .filter(|name| name.contains("/checkpoints/"))
+        .count()
+}

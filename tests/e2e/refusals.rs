@@ -66,7 +66,7 @@ fn a_command_without_dashes() {
 #[test]
 fn a_missing_input() {
     let machine = Machine::new();
-    let done = run(&machine, &["-i", "nowhere", "--", "true"]).code(125);
+    let done = run(&machine, &["-i", "nowhere", "--", "true"]);
     done.says("error: cannot read the input `nowhere`")
         .says("nowhere");
     assert!(machine.emulator_pid().is_none());
@@ -77,7 +77,7 @@ fn bad_input_names() {
     let machine = Machine::new();
     machine.write("f", "x");
     for name in ["..", "a/b", "-rf", "."] {
-        let done = run(&machine, &[&format!("--input={name}=f"), "--", "true"]).code(125);
+        let done = run(&machine, &[&format!("--input={name}=f"), "--", "true"]);
         done.says("error: the task cannot be sent: the input name")
             .prints("");
         assert!(
@@ -139,11 +139,47 @@ fn results_never_go_where_something_is() {
 #[test]
 fn results_that_cannot_be_written() {
     let machine = Machine::of_nobody();
-    let words = ["--out", "/proc/no/such/place", "--", "true"];
-    run(&machine, &words)
-        .code(125)
+    let words = ["--json", "--out", "/proc/no/such/place", "--", "true"];
+    let done = run(&machine, &words).code(125);
+    let done = done
         .says("error: cannot make `/proc/no/such/place`")
         .says("hint: name a directory");
+    let lines = done.lines();
+    assert!(
+        lines.iter().all(|line| line["event"] != "started"),
+        "nothing was started"
+    );
+    let last = lines.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["exit_code"]),
+        (&"error".into(), &125.into())
+    );
+}
+
+#[test]
+fn a_timeout_longer_than_a_week() {
+    let machine = Machine::new();
+    let done = run(&machine, &["--timeout", "8d", "--", "true"]);
+    refused(
+        &machine,
+        done,
+        "the timeout is longer than Cloud Run allows",
+        "168 hours",
+    );
+}
+
+#[test]
+fn one_standard_input_for_two() {
+    let machine = Machine::new();
+    let done = run(&machine, &["--shell-file", "-", "--stdin", "-"]);
+    refused(&machine, done, "standard input cannot be both", "as a file");
+}
+
+#[test]
+fn an_environment_where_there_is_no_team() {
+    let machine = Machine::new();
+    let done = run(&machine, &["--environment", "gpu", "--", "true"]);
+    refused(&machine, done, "no bucket is set", "`--bucket`");
 }
 
 #[test]

@@ -132,6 +132,43 @@ fn an_unprivileged_user_has_it_too() {
     assert_eq!(machine.text("o/output/copy"), "x");
 }
 
+/// `sortie` where no user namespace may be made, as in a container of Docker's.
+fn without_namespaces(machine: &Machine, words: &str) -> crate::harness::Done {
+    let script = format!(
+        "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" run {words} -- sh -c 'echo ran > output/f; pwd'"
+    );
+    machine
+        .program(
+            "unshare",
+            ["-Ur", "sh", "-c", &script, crate::harness::SORTIE],
+        )
+        .enter()
+}
+
+#[test]
+fn where_namespaces_are_forbidden_it_goes_on_without_and_says_so() {
+    let machine = Machine::new();
+    let done = without_namespaces(&machine, "--out o").code(0);
+    let done = done.says("warning: the task is not isolated from this machine: ");
+    assert!(
+        done.stdout
+            .starts_with(machine.data().to_str().unwrap().as_bytes()),
+        "{done:?}"
+    );
+    assert_eq!(machine.text("o/output/f"), "ran\n");
+}
+
+#[test]
+fn and_stops_where_they_were_asked_for() {
+    let machine = Machine::new();
+    let done = without_namespaces(&machine, "--sandbox namespaces --out o")
+        .code(125)
+        .prints("");
+    done.says("error: cannot isolate the task: ")
+        .says("max_user_namespaces")
+        .says("`--sandbox none`");
+}
+
 #[test]
 fn make_run_hands_everything_over_unharmed() {
     let machine = Machine::new();

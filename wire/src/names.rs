@@ -261,6 +261,15 @@ impl AttemptObjects {
         Self::parse_log(run, name).ok_or_else(|| NameError::Object(name.to_owned()))
     }
 
+    /// Reads the prefix of an attempt's log chunks back.
+    pub fn from_logs(run: RunId, prefix: &str) -> Result<Self, NameError> {
+        prefix
+            .strip_prefix(&run.logs())
+            .and_then(|rest| rest.strip_suffix('/'))
+            .and_then(|stem| Self::from_stem(run, stem))
+            .ok_or_else(|| NameError::Object(prefix.to_owned()))
+    }
+
     /// Reads a checkpoint's name back, with its number.
     pub fn from_checkpoint(run: RunId, name: &str) -> Result<(Self, u32), NameError> {
         let parse = || {
@@ -365,6 +374,8 @@ mod tests {
         assert_eq!(log, format!("runs/{RUN}/logs/7.0.2.{KEY}/00000003-err"));
         let back = AttemptObjects::from_log(objects.run, &log).unwrap();
         assert_eq!(back, (objects.clone(), 3, Stream::Stderr));
+        let back = AttemptObjects::from_logs(objects.run, &objects.logs()).unwrap();
+        assert_eq!(back, objects);
         let back = AttemptObjects::from_checkpoint(objects.run, &objects.checkpoint(12)).unwrap();
         assert_eq!(back, (objects, 12));
     }

@@ -111,6 +111,10 @@ pub(super) struct WaitArguments {
     #[arg(value_name = "RUN")]
     pub(super) run: String,
 
+    /// Where the results go, instead of where the run was told; must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+
     #[command(flatten)]
     pub(super) output: OutputArguments,
 

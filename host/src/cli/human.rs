@@ -29,7 +29,7 @@ impl Human {
             return;
         }
         if self.dim {
-            say(&format!("\x1b[2m{text}\x1b[0m"));
+            let _ = writeln!(std::io::stderr().lock(), "\x1b[2m{}\x1b[0m", tame(text));
         } else {
             say(text);
         }
@@ -137,6 +137,26 @@ fn pass_on(stream: Stream, bytes: &[u8]) {
     };
 }
 
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+/// A line on standard error. What comes from a task or a server must not steer the terminal.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", tame(text));
+}
+
+fn tame(text: &str) -> String {
+    let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(tame).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(
+            tame("a\x1b]0;title\x07b\u{9b}c\r\n"),
+            "a\u{fffd}]0;title\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}"
+        );
+        assert_eq!(tame("naïve — `x`"), "naïve — `x`");
+    }
 }

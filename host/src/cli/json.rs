@@ -1,4 +1,4 @@
-//! For programs: one JSON object a line on standard output, the last being the result.
+//! For programs: one JSON object a line on standard output, the last being the result, or the error.
 //!
 //! Every line has `version` and `event`. Within version 1, fields may be added but never change their meaning.
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use wire::contract::ByteString;
 use wire::names::Stream;
 
+use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 
 /// For programs.
@@ -21,6 +22,19 @@ impl Reporter for Lines {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
+}
+
+/// The last line of a run that has no result.
+pub(super) fn failure(error: &Error) {
+    let line = json!({
+        "version": 1,
+        "event": "error",
+        "error": chain(error),
+        "hint": error.hint(),
+        "run": error.run(),
+        "exit_code": error.exit_code(),
+    });
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 fn describe(event: &Event<'_>) -> Value {

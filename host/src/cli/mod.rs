@@ -39,9 +39,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Wait(arguments) => run_command::wait(arguments, &env),
         Verb::Emulator(arguments) => {
             let serve = arguments.into_serve(&env)?;
-            runtime()?
-                .block_on(local::serve(serve))
-                .map(|()| exit_code::SUCCESS)
+            block_on(local::serve(serve)).map(|()| exit_code::SUCCESS)
         }
     }
 }
@@ -54,13 +52,17 @@ fn serve_data_dir(arguments: &[std::ffi::OsString]) -> Result<i32, Error> {
     };
     let idle = humantime::parse_duration(&idle.to_string_lossy())
         .map_err(|error| Error::local("cannot read the duration", error))?;
-    runtime()?
-        .block_on(local::serve_data_dir(std::path::Path::new(data_dir), idle))
+    block_on(local::serve_data_dir(std::path::Path::new(data_dir), idle))
         .map(|()| exit_code::SUCCESS)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Runtime::new().map_err(|error| Error::local("cannot start threads", error))
+/// Runs to the end of the work and no further: a thread that still reads a large file is not waited for.
+fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::local("cannot start threads", error))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 fn finish(result: Result<i32, Error>) -> ExitCode {
@@ -71,14 +73,11 @@ fn finish(result: Result<i32, Error>) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where an error meets the user"
-)]
+/// The one place where an error meets the user.
 fn complain(error: &Error) {
-    eprintln!("error: {}", chain(error));
+    human::say(&format!("error: {}", chain(error)));
     if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
+        human::say(&format!("hint: {hint}"));
     }
 }
 

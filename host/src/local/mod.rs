@@ -11,9 +11,11 @@ pub(crate) use container::main as container_main;
 pub(crate) use process::serve_data_dir;
 pub(crate) use process::{Serve, serve};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use wire::api::RetryConfig;
 
 use crate::error::Error;
 use crate::session::Session;
@@ -44,15 +46,54 @@ const SCRATCH: &str = "SORTIE_SCRATCH";
 /// As in the cloud: the longest a task may have, so that `--timeout` alone decides.
 const TASK_TIMEOUT: &str = "604800s";
 
+/// Keeps an emulator running.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeper {
+    program: PathBuf,
+    data_dir: PathBuf,
+    idle: Duration,
+}
+
+impl Keeper {
+    /// The one that these settings mean.
+    pub(crate) fn of(local: &Local, data_dir: &Path) -> Result<Self, Error> {
+        let program = local.program.clone().ok_or_else(|| {
+            Error::usage("local mode needs the program `sortie`, and this is another")
+                .with_hint("put `sortie` on the `PATH`, or set `SORTIE_PROGRAM`")
+        })?;
+        Ok(Self {
+            program,
+            data_dir: data_dir.to_owned(),
+            idle: local.idle,
+        })
+    }
+
+    /// It is near, and either answers or is gone.
+    pub(crate) fn retry() -> RetryConfig {
+        RetryConfig {
+            retries: 4,
+            budget: Duration::from_secs(5),
+            first_pause: Duration::from_millis(50),
+            longest_pause: Duration::from_secs(1),
+        }
+    }
+
+    /// Starts it again if it is gone. It comes back at its old address and with its old token, and knows what ran when
+    /// it died: that has failed.
+    pub(crate) async fn revive(&self) -> Result<(), Error> {
+        self.find_or_start().await.map(drop)
+    }
+
+    async fn find_or_start(&self) -> Result<process::Found, Error> {
+        process::find_or_start(&self.program, &self.data_dir, self.idle).await
+    }
+}
+
 /// Finds or starts the emulator, and says how to reach it in the cloud's own terms.
 pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let sandbox = settle_sandbox(local.sandbox, &mut warnings)?;
-    let program = local.program.as_deref().ok_or_else(|| {
-        Error::usage("local mode needs the program `sortie`, and this is another")
-            .with_hint("put `sortie` on the `PATH`, or set `SORTIE_PROGRAM`")
-    })?;
-    let emulator = process::find_or_start(program, data_dir, local.idle).await?;
+    let emulator = Keeper::of(local, data_dir)?.find_or_start().await?;
     let cloud = Cloud {
         project: PROJECT.to_owned(),
         region: REGION.to_owned(),
@@ -117,7 +158,7 @@ fn definition(local: &Local, sandbox: Sandbox, data_dir: &Path) -> Value {
         "containers": [{
             "image": "sortie-local/machine",
             "env": [
-                { "name": "PATH", "value": local.path.to_string_lossy() },
+                { "name": "PATH", "value": local.path },
                 { "name": SANDBOX, "value": kind },
                 { "name": MOUNTS, "value": mounts.join(":") },
                 { "name": HOME, "value": local.home.to_string_lossy() },

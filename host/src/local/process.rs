@@ -7,25 +7,36 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use emulator::{Account, Config, Emulator, Grant, Permission};
 use rustix::fs::FlockOperation;
 use url::Url;
-use wire::token::Token;
+use wire::api::{Api, RetryConfig, http_client};
+use wire::token::{StaticToken, Token, Tokens};
 
 use super::record::{Record, program_identity};
 use super::{ACCOUNT, BUCKET, PROJECT, REGION};
+use crate::cloud_run::{CloudRun, Execution};
 use crate::error::Error;
 
 /// A cold start takes some ten milliseconds; a loaded machine may take much longer.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// One that was started and is not seen holding the lock after so long has not got it.
+const START_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long a new emulator tries to get the lock: who looks whether it is free holds it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How to reach the emulator.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) endpoint: Url,
     pub(super) token: Token,
+    pid: u32,
+    program: String,
 }
 
 /// Finds the data directory's emulator, or starts one and waits until it answers.
@@ -36,14 +47,19 @@ pub(super) async fn find_or_start(
 ) -> Result<Found, Error> {
     let lock = open_lock(data_dir)?;
     let deadline = Instant::now() + START_PATIENCE;
-    let mut started = false;
+    let mut started: Option<Instant> = None;
     while Instant::now() < deadline {
-        if let Some(found) = find(program, data_dir, &lock)? {
-            return Ok(found);
-        }
-        if !started && is_free(&lock)? {
-            start(program, data_dir, idle)?;
-            started = true;
+        if is_free(&lock)? {
+            // One that we started may not have come so far; or it met another that has left since.
+            if started.is_none_or(|begun| begun.elapsed() > START_AGAIN) {
+                start(program, data_dir, idle)?;
+                started = Some(Instant::now());
+            }
+        } else if let Some(found) = find(data_dir, &lock) {
+            if found.program == program_identity(program) || found.is_busy().await {
+                return Ok(found);
+            }
+            retire(found.pid);
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
@@ -55,37 +71,45 @@ pub(super) async fn find_or_start(
 }
 
 /// The emulator that holds the lock, if it serves already.
-fn find(program: &Path, data_dir: &Path, lock: &File) -> Result<Option<Found>, Error> {
-    if is_free(lock)? {
-        return Ok(None);
-    }
-    let Some(record) = Record::read(data_dir).filter(|record| holder(lock) == Some(record.pid))
-    else {
-        return Ok(None);
-    };
-    if record.program != program_identity(program) && retire(record.pid) {
-        return Ok(None);
-    }
-    let Ok(endpoint) = Url::parse(&record.endpoint) else {
-        return Ok(None);
-    };
-    let answers = endpoint.socket_addrs(|| None).is_ok_and(|addresses| {
-        addresses
-            .iter()
-            .any(|address| TcpStream::connect(address).is_ok())
-    });
-    Ok(answers.then(|| Found {
+fn find(data_dir: &Path, lock: &File) -> Option<Found> {
+    let record = Record::read(data_dir).filter(|record| holder(lock) == Some(record.pid))?;
+    let endpoint = Url::parse(&record.endpoint).ok()?;
+    let addresses = endpoint.socket_addrs(|| None).ok()?;
+    let answers = addresses
+        .iter()
+        .any(|address| TcpStream::connect(address).is_ok());
+    answers.then(|| Found {
         endpoint,
         token: Token::new(record.token, None),
-    }))
+        pid: record.pid,
+        program: record.program,
+    })
 }
 
-/// Asks an emulator of another build to leave when nothing runs; it ignores that while something does.
-fn retire(pid: u32) -> bool {
-    i32::try_from(pid)
+impl Found {
+    /// Whether it must not be ended: tasks run in it, or it does not say.
+    async fn is_busy(&self) -> bool {
+        let tokens = Tokens::origin(&self.endpoint, Arc::new(StaticToken(self.token.clone())));
+        let Ok(http) = http_client() else {
+            return true;
+        };
+        let api = Api::new(http, tokens, None, RetryConfig::default());
+        let cloud_run = CloudRun::new(api, self.endpoint.clone(), PROJECT, REGION);
+        match cloud_run.newest_executions("-").await {
+            Ok(executions) => !executions.iter().all(Execution::ended),
+            Err(_) => true,
+        }
+    }
+}
+
+/// Ends an emulator of another build, in which nothing runs.
+fn retire(pid: u32) {
+    let pid = i32::try_from(pid)
         .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP).is_ok())
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
 }
 
 fn start(program: &Path, data_dir: &Path, idle: Duration) -> Result<(), Error> {
@@ -150,11 +174,9 @@ pub(crate) async fn serve(serve: Serve) -> Result<(), Error> {
     emulator.serve(terminated()).await.map_err(cannot_serve)
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what other programs are pointed at is this command's data"
-)]
 fn print_environment(serve: &Serve, emulator: &Emulator, token: &str) {
+    // A reader that has left is not our trouble.
+    let mut out = std::io::stdout().lock();
     let endpoint = format!("http://{}", emulator.address());
     let metadata = emulator.metadata_address().to_string();
     let storage = format!("{endpoint}/storage/v1/");
@@ -168,15 +190,15 @@ fn print_environment(serve: &Serve, emulator: &Emulator, token: &str) {
         ("CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", &storage),
         ("CLOUDSDK_AUTH_ACCESS_TOKEN", token),
     ] {
-        println!("export {name}='{value}'");
+        let _ = writeln!(out, "export {name}='{value}'");
     }
-    let _ = std::io::stdout().flush();
+    let _ = out.flush();
 }
 
 /// The process behind local mode: leaves when idle, when told to, or at once if another one serves already.
 pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<(), Error> {
     let lock = open_lock(data_dir)?;
-    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !take(&lock).await {
         return Ok(());
     }
     leave_the_terminal();
@@ -185,11 +207,15 @@ pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<()
     let scratch = data_dir.join("scratch");
     // What a killed emulator's tasks left behind.
     let _ = fs_err::remove_dir_all(&scratch);
-    let token = new_token()?;
     let program = program()?;
-    let config = Config {
+    let before = Record::read(data_dir);
+    let token = match &before {
+        Some(record) => record.token.clone(),
+        None => new_token()?,
+    };
+    let config = |port| Config {
         state: data_dir.join("emulator"),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         project: PROJECT.to_owned(),
         region: REGION.to_owned(),
         runner: vec![program.clone().into_os_string(), "container".into()],
@@ -198,7 +224,13 @@ pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<()
         container_account: account(PROJECT),
         idle_exit: Some(idle),
     };
-    let emulator = Emulator::start(config).await.map_err(cannot_serve)?;
+    // Who waits for a run goes on asking at the old address.
+    let old_port = before.and_then(|record| Url::parse(&record.endpoint).ok()?.port());
+    let emulator = match Emulator::start(config(old_port.unwrap_or(0))).await {
+        Err(emulator::Error::Listen { .. }) => Emulator::start(config(0)).await,
+        started => started,
+    };
+    let emulator = emulator.map_err(cannot_serve)?;
     emulator.ensure_bucket(BUCKET).await.map_err(cannot_serve)?;
     let endpoint = format!("http://{}", emulator.address());
     let identity = program_identity(&program);
@@ -283,6 +315,19 @@ fn is_free(lock: &File) -> Result<bool, Error> {
         }
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(Error::local("cannot lock the data directory", error)),
+    }
+}
+
+async fn take(lock: &File) -> bool {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        if rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -65,7 +65,8 @@ impl Record {
 
 /// Which build this is: its path, size and time.
 pub(super) fn program_identity(program: &Path) -> String {
-    let detail = fs_err::metadata(program)
+    let program = fs_err::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+    let detail = fs_err::metadata(&program)
         .map(|meta| format!("{}:{}.{}", meta.len(), meta.mtime(), meta.mtime_nsec()))
         .unwrap_or_default();
     format!("{}:{detail}", program.display())

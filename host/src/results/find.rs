@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use wire::api::ApiError;
+use wire::api::{ApiError, ErrorKind};
 use wire::bucket::{Bucket, List};
 use wire::contract::{Document, Report};
 use wire::names::{AttemptObjects, RunId};
 
 use super::claims::Claims;
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 
 /// A report holds at the most 256 KiB of results in base64, and a hundred names.
@@ -56,7 +56,16 @@ pub async fn find(
     }
     let mut found = BTreeMap::new();
     for (task, objects) in last {
-        found.insert(task, read(bucket, objects).await?);
+        match read(bucket, objects).await? {
+            Ok(report) => {
+                found.insert(task, report);
+            }
+            // Its claim holds, so nobody forged it: another version's, or a task that ruins its own run.
+            Err(why) => {
+                let text = format!("the report of task {task} cannot be used: {why}");
+                reporter.event(&Event::Warning(&text));
+            }
+        }
     }
     Ok(found)
 }
@@ -85,26 +94,26 @@ async fn written(bucket: &Bucket, run: RunId) -> Result<Vec<AttemptObjects>, Api
     }
 }
 
-async fn read(bucket: &Bucket, objects: AttemptObjects) -> Result<Found, Error> {
-    let task = objects.attempt.task;
+/// A report, or why it is none.
+async fn read(bucket: &Bucket, objects: AttemptObjects) -> Result<Result<Found, String>, Error> {
     let begun = std::time::Instant::now();
-    let (_, json) = bucket
-        .read(&objects.report(), REPORT_LIMIT)
-        .await
-        .map_err(Error::api("cannot read a report"))?;
-    let report = Report::from_json(&json).map_err(|error| Error::Result {
-        task,
-        source: error.into(),
-    })?;
+    let json = match bucket.read(&objects.report(), REPORT_LIMIT).await {
+        Ok((_, json)) => json,
+        Err(error) if error.kind == ErrorKind::TooLarge => return Ok(Err(chain(&error))),
+        Err(error) => return Err(Error::api("cannot read a report")(error)),
+    };
+    let report = match Report::from_json(&json) {
+        Ok(report) => report,
+        Err(error) => return Ok(Err(chain(&error))),
+    };
     if report.run != objects.run || report.attempt != objects.attempt {
-        let source = "the report is about another attempt".into();
-        return Err(Error::Result { task, source });
+        return Ok(Err("it is about another attempt".to_owned()));
     }
-    Ok(Found {
+    Ok(Ok(Found {
         objects,
         report,
         read_ms: crate::clock::ms(begun),
-    })
+    }))
 }
 
 /// The last whole checkpoint of a task's last attempt that wrote one, with its generation.

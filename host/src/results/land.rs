@@ -1,22 +1,23 @@
 //! One task's results into their directory.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use archive::{LeftOut, Policy, Unpacked, Unpacker};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use archive::{LeftOut, Unpacked, printable};
+use fs_err as fs;
+use serde_json::json;
+use wire::api::ApiError;
 use wire::bucket::{Bucket, List};
-use wire::contract::{Archive, Captured, Report};
-use wire::names::{AttemptObjects, RunId, Stream};
+use wire::contract::{Archive, Report};
+use wire::names::{AttemptObjects, RunId};
 
+use super::claims::Claims;
 use super::explain::explain;
 use super::find::Found;
-use super::landing::Landing;
-use super::logs::Logs;
+use super::landing::{Landing, REPORT, is_landed};
+use super::logs::{self, Logs};
+use super::outputs::{self, Fetched};
 use super::tail::Tail;
 use super::{Ending, Phases, TaskResult, exit_code};
 use crate::clock;
@@ -24,17 +25,28 @@ use crate::cloud_run::{Execution, Task};
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
-use crate::stage::blocking;
 
-/// A checkpoint has no report that tells its size: a tebibyte of files is no honest one's.
-const CHECKPOINT_LIMIT: u64 = 1 << 40;
+/// A checkpoint is not taken in a command's first second.
+const FIRST_CHECKPOINT_MS: u64 = 1000;
+
+/// Which task lands where.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The run.
+    pub run: RunId,
+    /// The task's number.
+    pub task: u32,
+    /// Its name.
+    pub name: &'a str,
+    /// Its directory.
+    pub target: &'a Path,
+}
 
 /// Lands what a task reported.
 pub async fn land(
     session: &Session,
+    place: Place<'_>,
     found: Found,
-    name: &str,
-    target: &Path,
     tail: &mut Tail,
     reporter: &mut dyn Reporter,
 ) -> Result<TaskResult, Error> {
@@ -43,41 +55,74 @@ pub async fn land(
         report,
         read_ms,
     } = found;
-    let (landing, logs, shown) = resume(tail, target, &objects)?;
-    let begun = Instant::now();
-    finish_logs(session, logs, &report, shown.then_some(&mut *reporter)).await?;
-    let logs_ms = clock::ms(begun);
-    let outputs = fetch_outputs(&session.bucket, &objects, &report, landing.path()).await?;
-    write_report(landing.path(), &report)?;
-    let stored = matches!(report.outputs.archive, Archive::Object { .. });
-    let directory = landing.settle(stored)?;
-    if stored {
-        forget_outputs(&session.bucket, &objects, &report, reporter).await;
+    if is_landed(place.target, place.run, place.task) {
+        let fetched = Fetched::of_report(&report);
+        return Ok(result(place, report, fetched, Vec::new(), read_ms));
     }
-    Ok(TaskResult {
-        index: objects.attempt.task,
-        name: name.to_owned(),
-        outcome: report.outcome.into(),
-        exit_code: exit_code(&report),
-        directory,
-        bytes: outputs.unpacked.bytes,
+    let (landing, logs, shown) = resume(tail, place, &objects)?;
+    let begun = Instant::now();
+    let mut show = |stream, bytes: &[u8]| {
+        if shown {
+            let task = place.task;
+            reporter.event(&Event::Output {
+                task,
+                stream,
+                bytes,
+            });
+        }
+    };
+    let lost = logs.complete(&session.bucket, &report, &mut show).await?;
+    let logs_ms = clock::ms(begun);
+    let fetched = outputs::fetch(&session.bucket, &objects, &report, landing.path()).await?;
+    write_report(landing.path(), &report)?;
+    let synced = matches!(report.outputs.archive, Archive::Object { .. });
+    landing.settle(synced)?;
+    // Outputs that could not be used stay in the bucket, for whoever wants to look.
+    if fetched.problem.is_none() {
+        forget(&session.bucket, &objects, &report, reporter).await;
+    }
+    Ok(result(place, report, fetched, lost, read_ms + logs_ms))
+}
+
+fn result(
+    place: Place<'_>,
+    report: Report,
+    fetched: Fetched,
+    lost: Vec<String>,
+    before_ms: u64,
+) -> TaskResult {
+    let mut left_out = left_out(&report, &fetched.unpacked);
+    left_out.extend(lost);
+    let (outcome, code) = match &fetched.problem {
+        Some(_) => (Ending::Collect, crate::exit_code::FAILURE),
+        None => (report.outcome.into(), exit_code(&report)),
+    };
+    TaskResult {
+        index: place.task,
+        name: place.name.to_owned(),
+        outcome,
+        exit_code: code,
+        directory: place.target.to_owned(),
+        bytes: fetched.unpacked.bytes,
         phases: Phases {
             fetch: report.phases.fetch_ms,
             command: report.phases.command_ms,
             collect: report.phases.collect_ms,
-            download: read_ms + logs_ms + outputs.download_ms,
-            unpack: outputs.unpack_ms,
+            download: before_ms + fetched.download_ms,
+            unpack: fetched.unpack_ms,
             ..Phases::default()
         },
-        left_out: left_out(&report, &outputs.unpacked),
-        problem: report.problem.map(|problem| problem.message),
-    })
+        problem: fetched
+            .problem
+            .or(report.problem.map(|problem| problem.message)),
+        left_out,
+    }
 }
 
 /// Goes on with what was followed live, if it was this attempt; says whether its output is to be shown.
 fn resume(
     tail: &mut Tail,
-    target: &Path,
+    place: Place<'_>,
     objects: &AttemptObjects,
 ) -> Result<(Landing, Logs, bool), Error> {
     if let Some((landing, logs)) = tail.take() {
@@ -87,141 +132,9 @@ fn resume(
         };
         return Ok((landing, logs, true));
     }
-    let landing = Landing::begin(target, objects.run)?;
+    let landing = Landing::begin(place.target, place.run, place.task)?;
     let logs = Logs::begin(landing.path(), objects.clone())?;
     Ok((landing, logs, false))
-}
-
-async fn finish_logs(
-    session: &Session,
-    mut logs: Logs,
-    report: &Report,
-    mut reporter: Option<&mut (dyn Reporter + '_)>,
-) -> Result<(), Error> {
-    let task = report.attempt.task;
-    let mut show = |stream, bytes: &[u8]| {
-        if let Some(reporter) = &mut reporter {
-            reporter.event(&Event::Output {
-                task,
-                stream,
-                bytes,
-            });
-        }
-    };
-    if report.stdout.chunks + report.stderr.chunks > logs.chunks() {
-        logs.catch_up(&session.bucket, &mut show).await?;
-    }
-    for (stream, captured) in [
-        (Stream::Stdout, &report.stdout),
-        (Stream::Stderr, &report.stderr),
-    ] {
-        if let Captured {
-            inline: Some(bytes),
-            ..
-        } = captured
-            && !bytes.0.is_empty()
-        {
-            logs.append(stream, &bytes.0)?;
-            show(stream, &bytes.0);
-        }
-    }
-    logs.settle()
-}
-
-/// Outputs that are home.
-#[derive(Default)]
-struct Outputs {
-    unpacked: Unpacked,
-    download_ms: u64,
-    unpack_ms: u64,
-}
-
-async fn fetch_outputs(
-    bucket: &Bucket,
-    objects: &AttemptObjects,
-    report: &Report,
-    dir: &Path,
-) -> Result<Outputs, Error> {
-    let task = objects.attempt.task;
-    let output = dir.join("output");
-    fs_err::create_dir(&output).map_err(|error| Error::local("cannot make `output`", error))?;
-    let refuse = |source| Error::Result { task, source };
-    // More than it was packed from is a bomb.
-    let max_bytes = report.outputs.bytes;
-    match &report.outputs.archive {
-        Archive::None => Ok(Outputs::default()),
-        Archive::Inline(text) => {
-            let bytes = STANDARD
-                .decode(text)
-                .map_err(|error| refuse(error.into()))?;
-            unpack(task, io::Cursor::new(bytes), &output, None, max_bytes).await
-        }
-        Archive::Object {
-            generation, sha256, ..
-        } => {
-            let name = objects.outputs();
-            let download = bucket
-                .download(&name, Some(*generation))
-                .await
-                .map_err(Error::api("cannot download the outputs"))?;
-            let reader = download.into_reader(&tokio::runtime::Handle::current());
-            unpack(task, reader, &output, Some(sha256.clone()), max_bytes).await
-        }
-    }
-}
-
-/// Unpacks a stranger's archive. Nothing outside `output` is touched, whatever it says.
-async fn unpack<R: Read + Send + 'static>(
-    task: u32,
-    reader: R,
-    output: &Path,
-    sha256: Option<String>,
-    max_bytes: u64,
-) -> Result<Outputs, Error> {
-    let output = output.to_owned();
-    blocking(move || {
-        let begun = Instant::now();
-        let waited = Arc::new(AtomicU64::new(0));
-        let reader = Timed {
-            reader,
-            waited: waited.clone(),
-        };
-        let refuse = |source: archive::Error| Error::Result {
-            task,
-            source: source.into(),
-        };
-        let unpacker = Unpacker::new(&output, Policy::output(max_bytes)).map_err(refuse)?;
-        let digest = unpacker.unpack(reader).map_err(refuse)?;
-        if sha256.is_some_and(|expected| expected != digest.sha256) {
-            let source = "the outputs' bytes are not those that were sent".into();
-            return Err(Error::Result { task, source });
-        }
-        let landed = unpacker.finish().map_err(refuse)?;
-        let download_ms = waited.load(Ordering::Relaxed) / 1000;
-        let unpack_ms = clock::ms(begun).saturating_sub(download_ms);
-        Ok(Outputs {
-            unpacked: landed,
-            download_ms,
-            unpack_ms,
-        })
-    })
-    .await?
-}
-
-/// Adds up the time spent waiting for bytes, in microseconds.
-struct Timed<R> {
-    reader: R,
-    waited: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Timed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let begun = Instant::now();
-        let read = self.reader.read(buffer);
-        let waited = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.waited.fetch_add(waited, Ordering::Relaxed);
-        read
-    }
 }
 
 fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
@@ -232,41 +145,54 @@ fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
     if matches!(report.outputs.archive, Archive::Inline(_)) {
         report.outputs.archive = Archive::None;
     }
-    let write = || -> io::Result<()> {
-        let mut json = serde_json::to_vec_pretty(&report)?;
-        json.push(b'\n');
-        fs_err::write(dir.join("report.json"), json)
-    };
-    write().map_err(|error| Error::local("cannot write `report.json`", error))
+    write_json(dir, &json!(report))
 }
 
-/// The outputs are home and synced: their copy in the bucket, and the checkpoints', can go.
-async fn forget_outputs(
+fn write_json(dir: &Path, value: &serde_json::Value) -> Result<(), Error> {
+    let write = || -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        fs::write(dir.join(REPORT), text)
+    };
+    write().map_err(|error| Error::local(format!("cannot write `{REPORT}`"), error))
+}
+
+/// The outputs are home and synced: their copy in the bucket, and the checkpoints, can go.
+async fn forget(
     bucket: &Bucket,
     objects: &AttemptObjects,
     report: &Report,
     reporter: &mut dyn Reporter,
 ) {
-    let Archive::Object { generation, .. } = &report.outputs.archive else {
-        return;
-    };
     let forgotten = async {
-        bucket.delete(&objects.outputs(), Some(*generation)).await?;
-        let prefix = objects.checkpoints();
-        let page = bucket
-            .list(&List {
-                prefix: &prefix,
-                ..List::default()
-            })
-            .await?;
-        for object in page.objects {
-            bucket.delete(&object.name, Some(object.generation)).await?;
+        if let Archive::Object { generation, .. } = &report.outputs.archive {
+            bucket.delete(&objects.outputs(), Some(*generation)).await?;
         }
-        Ok::<(), wire::api::ApiError>(())
+        if report.phases.command_ms >= FIRST_CHECKPOINT_MS {
+            forget_checkpoints(bucket, objects).await?;
+        }
+        Ok::<(), ApiError>(())
     };
     if let Err(error) = forgotten.await {
         let text = format!("the outputs' copy stays in the bucket: {}", chain(&error));
         reporter.event(&Event::Warning(&text));
+    }
+}
+
+async fn forget_checkpoints(bucket: &Bucket, objects: &AttemptObjects) -> Result<(), ApiError> {
+    let prefix = objects.checkpoints();
+    loop {
+        let list = List {
+            prefix: &prefix,
+            ..List::default()
+        };
+        let page = bucket.list(&list).await?;
+        for object in &page.objects {
+            bucket.delete(&object.name, Some(object.generation)).await?;
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
     }
 }
 
@@ -275,13 +201,16 @@ fn left_out(report: &Report, unpacked: &Unpacked) -> Vec<String> {
         .outputs
         .skipped
         .iter()
-        .map(|skipped| format!("`{}` {}", skipped.path.lossy(), skipped.reason));
+        .map(|skipped| format!("`{}` {}", printable(&skipped.path.0), skipped.reason));
     let here = unpacked
         .left_out
         .iter()
-        .map(|LeftOut { path, reason }| format!("`{}` {reason}", String::from_utf8_lossy(path)));
+        .map(|LeftOut { path, reason }| format!("`{}` {reason}", printable(path)));
     let mut all: Vec<String> = there.chain(here).collect();
-    let total = report.outputs.skipped_total + unpacked.left_out_total;
+    let total = report
+        .outputs
+        .skipped_total
+        .saturating_add(unpacked.left_out_total);
     if total > all.len() as u64 {
         all.push(format!("and {} more", total - all.len() as u64));
     }
@@ -291,45 +220,40 @@ fn left_out(report: &Report, unpacked: &Unpacked) -> Vec<String> {
 /// Lands what can be had of a task that left no report: its logs, its last checkpoint, an explanation.
 pub async fn land_lost(
     session: &Session,
-    run: RunId,
-    task: (u32, &str),
-    target: &Path,
+    place: Place<'_>,
     execution: &Execution,
     platform: Option<&Task>,
     tail: &mut Tail,
+    reporter: &mut dyn Reporter,
 ) -> Result<TaskResult, Error> {
     let explanation = explain(execution, platform);
-    let (landing, logs) = match tail.take() {
-        Some(followed) => followed,
-        None => (Landing::begin(target, run)?, None),
-    };
-    let output = landing.path().join("output");
-    fs_err::create_dir(&output).map_err(|error| Error::local("cannot make `output`", error))?;
-    if let Some(mut logs) = logs.filter(|logs| !logs.is_empty()) {
-        logs.catch_up(&session.bucket, &mut |_, _| {}).await?;
-        logs.settle()?;
-    }
-    let saved = super::find::last_checkpoint(&session.bucket, run, task.0).await?;
-    let mut outputs = Outputs::default();
-    if let Some((name, generation)) = saved {
-        let failed = Error::api("cannot download the last checkpoint");
-        let download = session
-            .bucket
-            .download(&name, Some(generation))
-            .await
-            .map_err(failed)?;
-        let reader = download.into_reader(&tokio::runtime::Handle::current());
-        outputs = unpack(task.0, reader, &output, None, CHECKPOINT_LIMIT).await?;
-    }
-    let directory = landing.settle(false)?;
-    let cancelled = execution.cancelled();
     let hint = explanation
         .hint
         .map(|hint| format!("; {hint}"))
         .unwrap_or_default();
+    let problem = format!("it left no report: {}{hint}", explanation.why);
+    let cancelled = execution.cancelled();
+    let mut fetched = Fetched::default();
+    if !is_landed(place.target, place.run, place.task) {
+        let (landing, logs, shown) = match tail.take() {
+            Some((landing, logs)) => (landing, logs, true),
+            None => (
+                Landing::begin(place.target, place.run, place.task)?,
+                None,
+                false,
+            ),
+        };
+        salvage_logs(session, place, &landing, logs, shown, reporter).await?;
+        fetched = outputs::fetch_checkpoint(&session.bucket, place, landing.path()).await?;
+        let attempt = json!({ "task": place.task });
+        let report =
+            json!({ "run": place.run, "attempt": attempt, "outcome": "lost", "problem": problem });
+        write_json(landing.path(), &report)?;
+        landing.settle(false)?;
+    }
     Ok(TaskResult {
-        index: task.0,
-        name: task.1.to_owned(),
+        index: place.task,
+        name: place.name.to_owned(),
         outcome: if cancelled {
             Ending::Cancelled
         } else {
@@ -340,10 +264,42 @@ pub async fn land_lost(
         } else {
             crate::exit_code::FAILURE
         },
-        directory,
-        bytes: outputs.unpacked.bytes,
+        directory: place.target.to_owned(),
+        bytes: fetched.unpacked.bytes,
         phases: Phases::default(),
-        problem: Some(format!("it left no report: {}{hint}", explanation.why)),
-        left_out: Vec::new(),
+        problem: Some(problem),
+        left_out: fetched.problem.into_iter().collect(),
     })
+}
+
+async fn salvage_logs(
+    session: &Session,
+    place: Place<'_>,
+    landing: &Landing,
+    followed: Option<Logs>,
+    shown: bool,
+    reporter: &mut dyn Reporter,
+) -> Result<(), Error> {
+    let bucket = &session.bucket;
+    let logs = match followed {
+        Some(logs) => Some(logs),
+        None => logs::newest(bucket, &mut Claims::default(), place.run, place.task)
+            .await?
+            .map(|objects| Logs::begin(landing.path(), objects))
+            .transpose()?,
+    };
+    let Some(mut logs) = logs else {
+        return Ok(());
+    };
+    let task = place.task;
+    let mut show = |stream, bytes: &[u8]| {
+        if shown {
+            reporter.event(&Event::Output {
+                task,
+                stream,
+                bytes,
+            });
+        }
+    };
+    logs.catch_up(bucket, &mut show).await
 }

@@ -2,43 +2,53 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wire::bucket::{Bucket, List};
-use wire::names::{AttemptObjects, Stream};
+use wire::contract::{Captured, Report};
+use wire::names::{AttemptObjects, RunId, Stream};
 
+use super::claims::Claims;
 use crate::error::Error;
+
+/// The entrypoint's chunks have 16 MiB at the most; a larger one is none of its.
+const CHUNK_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// An attempt's streams, as far as they have been read.
 #[derive(Debug)]
 pub(super) struct Logs {
     objects: AttemptObjects,
     next: u32,
-    stdout: File,
-    stderr: File,
-    dir: PathBuf,
+    stdout: Sink,
+    stderr: Sink,
 }
 
+#[derive(Debug)]
+struct Sink {
+    file: File,
+    bytes: u64,
+}
+
+/// Shows bytes as they come.
+pub(super) type Show<'a> = dyn FnMut(Stream, &[u8]) + Send + 'a;
+
 impl Logs {
-    /// Begins two files in a directory of results that are not in place yet.
+    /// Begins the two files in a directory of results that are not in place yet; what another attempt left there
+    /// goes.
     pub(super) fn begin(dir: &Path, objects: AttemptObjects) -> Result<Self, Error> {
-        let create = |stream| {
-            let path = dir.join(file_name(&objects, stream));
-            File::create(&path)
-                .map_err(|error| Error::local(format!("cannot write `{}`", path.display()), error))
+        let create = |name: &str| {
+            let path = dir.join(name);
+            let file = File::create(&path).map_err(|error| {
+                Error::local(format!("cannot write `{}`", path.display()), error)
+            })?;
+            Ok(Sink { file, bytes: 0 })
         };
         Ok(Self {
-            next: 0,
-            stdout: create(Stream::Stdout)?,
-            stderr: create(Stream::Stderr)?,
-            dir: dir.to_owned(),
             objects,
+            next: 0,
+            stdout: create("stdout")?,
+            stderr: create("stderr")?,
         })
-    }
-
-    /// Whether this attempt has no chunk that was read.
-    pub(super) fn is_empty(&self) -> bool {
-        self.next == 0
     }
 
     /// Whether it reads this attempt.
@@ -46,11 +56,16 @@ impl Logs {
         self.objects == *objects
     }
 
+    /// Chunks read.
+    pub(super) fn chunks(&self) -> u32 {
+        self.next
+    }
+
     /// Reads the chunks that are there and were not read yet, in their order; stops at a gap.
     pub(super) async fn catch_up(
         &mut self,
         bucket: &Bucket,
-        show: &mut (dyn FnMut(Stream, &[u8]) + Send),
+        show: &mut Show<'_>,
     ) -> Result<(), Error> {
         loop {
             let prefix = self.objects.logs();
@@ -73,8 +88,12 @@ impl Logs {
                 if sequence != self.next {
                     return Ok(());
                 }
-                self.read(bucket, &object.name, stream, show).await?;
+                // A whole chunk or nothing: one that breaks off is read again, and must not be there twice.
+                let chunk = bucket.read(&object.name, CHUNK_LIMIT).await;
+                let (_, bytes) = chunk.map_err(Error::api("cannot read the logs"))?;
+                self.append(stream, &bytes)?;
                 self.next += 1;
+                show(stream, &bytes);
             }
             if page.next.is_none() {
                 return Ok(());
@@ -82,52 +101,87 @@ impl Logs {
         }
     }
 
-    async fn read(
-        &mut self,
+    /// Reads what a report says there is, inline or in chunks; returns what is missing, in words.
+    pub(super) async fn complete(
+        mut self,
         bucket: &Bucket,
-        name: &str,
-        stream: Stream,
-        show: &mut (dyn FnMut(Stream, &[u8]) + Send),
-    ) -> Result<(), Error> {
-        let failed = || Error::api("cannot read the logs");
-        let mut download = bucket.download(name, None).await.map_err(failed())?;
-        while let Some(bytes) = download.next().await.map_err(failed())? {
-            self.append(stream, &bytes)?;
-            show(stream, &bytes);
+        report: &Report,
+        show: &mut Show<'_>,
+    ) -> Result<Vec<String>, Error> {
+        let chunks = report.stdout.chunks.saturating_add(report.stderr.chunks);
+        if chunks > self.next {
+            self.catch_up(bucket, show).await?;
         }
-        Ok(())
+        let streams = [
+            (Stream::Stdout, &report.stdout),
+            (Stream::Stderr, &report.stderr),
+        ];
+        for (stream, captured) in streams {
+            if let Captured {
+                inline: Some(bytes),
+                ..
+            } = captured
+                && !bytes.0.is_empty()
+            {
+                self.append(stream, &bytes.0)?;
+                show(stream, &bytes.0);
+            }
+        }
+        let lacking = |(stream, captured): (Stream, &Captured)| {
+            let (name, sink) = match stream {
+                Stream::Stdout => ("stdout", &self.stdout),
+                Stream::Stderr => ("stderr", &self.stderr),
+            };
+            let missing = captured.bytes.saturating_sub(sink.bytes);
+            (missing > 0).then(|| format!("{missing} bytes of `{name}` were lost"))
+        };
+        Ok(streams.into_iter().filter_map(lacking).collect())
     }
 
-    /// Adds bytes that came another way.
-    pub(super) fn append(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Error> {
-        let file = match stream {
+    fn append(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Error> {
+        let sink = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        file.write_all(bytes)
-            .map_err(|error| Error::local("cannot write the logs", error))
-    }
-
-    /// Chunks read.
-    pub(super) fn chunks(&self) -> u32 {
-        self.next
-    }
-
-    /// Gives the files their names.
-    pub(super) fn settle(self) -> Result<(), Error> {
-        for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
-            let from = self.dir.join(file_name(&self.objects, stream));
-            fs_err::rename(from, self.dir.join(name))
-                .map_err(|error| Error::local("cannot write the logs", error))?;
-        }
+        // Half a write must not be followed by the whole of it.
+        let write = sink.file.write_all(bytes).inspect_err(|_| {
+            let _ = sink.file.set_len(sink.bytes);
+        });
+        write.map_err(|error| Error::local("cannot write the logs", error))?;
+        sink.bytes += bytes.len() as u64;
         Ok(())
     }
 }
 
-fn file_name(objects: &AttemptObjects, stream: Stream) -> String {
-    let suffix = match stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
+/// A task's newest attempt that writes logs under a key its claim vouches for.
+pub(super) async fn newest(
+    bucket: &Bucket,
+    claims: &mut Claims,
+    run: RunId,
+    task: u32,
+) -> Result<Option<AttemptObjects>, Error> {
+    let prefix = format!("{}{task}.", run.logs());
+    let list = List {
+        prefix: &prefix,
+        delimiter: Some("/"),
+        ..List::default()
     };
-    format!(".{}.{suffix}", objects.attempt)
+    let page = bucket
+        .list(&list)
+        .await
+        .map_err(Error::api("cannot list the logs"))?;
+    let mut newest: Option<AttemptObjects> = None;
+    for directory in &page.prefixes {
+        let Ok(objects) = AttemptObjects::from_logs(run, directory) else {
+            continue;
+        };
+        let newer = newest
+            .as_ref()
+            .is_none_or(|other| other.attempt < objects.attempt);
+        let held = claims.hold(bucket, &objects).await;
+        if newer && held.map_err(Error::api("cannot read a claim"))? {
+            newest = Some(objects);
+        }
+    }
+    Ok(newest)
 }

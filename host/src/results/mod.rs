@@ -6,10 +6,11 @@ mod find;
 mod land;
 mod landing;
 mod logs;
+mod outputs;
 mod tail;
 
 pub use find::{Found, find};
-pub use land::{land, land_lost};
+pub use land::{Place, land, land_lost};
 pub use landing::Landing;
 pub use tail::Tail;
 

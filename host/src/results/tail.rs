@@ -2,18 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use wire::bucket::List;
-use wire::names::{AttemptObjects, RunId};
+use wire::names::RunId;
 
 use super::claims::Claims;
 use super::landing::Landing;
-use super::logs::Logs;
+use super::logs::{self, Logs};
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
 
-/// The entrypoint sends nothing sooner.
-const SOON: Duration = Duration::from_secs(1);
+/// With the looks at the execution, at the most 60 calls a minute.
+const SOON: Duration = Duration::from_secs(2);
 
 /// While nothing is printed, looks grow this rare.
 const RARE: Duration = Duration::from_secs(5);
@@ -30,7 +29,7 @@ struct Live {
     logs: Option<Logs>,
     claims: Claims,
     pause: Duration,
-    last_look: Instant,
+    last_look: Option<Instant>,
 }
 
 impl Tail {
@@ -41,7 +40,7 @@ impl Tail {
             logs: None,
             claims: Claims::default(),
             pause: SOON,
-            last_look: Instant::now(),
+            last_look: None,
         };
         Self { live: Some(live) }
     }
@@ -56,14 +55,16 @@ impl Tail {
         let Some(live) = &mut self.live else {
             return;
         };
-        if live.last_look.elapsed() < live.pause {
+        // The entrypoint sends nothing in its first second: the first look starts the clock.
+        let last_look = *live.last_look.get_or_insert_with(Instant::now);
+        if last_look.elapsed() < live.pause {
             return;
         }
         let before = live.logs.as_ref().map_or(0, Logs::chunks);
         if let Err(error) = live.look(session, run, reporter).await {
             tracing::debug!(error = %chain(&error), "cannot follow the logs");
         }
-        live.last_look = Instant::now();
+        live.last_look = Some(Instant::now());
         let after = live.logs.as_ref().map_or(0, Logs::chunks);
         live.pause = if after > before {
             SOON
@@ -85,11 +86,11 @@ impl Live {
         run: RunId,
         reporter: &mut dyn Reporter,
     ) -> Result<(), Error> {
-        let newest = match &self.logs {
-            Some(_) => None,
-            None => self.newest(session, run).await?,
-        };
-        if let Some(objects) = newest {
+        if self.logs.is_none() {
+            let newest = logs::newest(&session.bucket, &mut self.claims, run, 0).await?;
+            let Some(objects) = newest else {
+                return Ok(());
+            };
             self.logs = Some(Logs::begin(self.landing.path(), objects)?);
         }
         let Some(logs) = &mut self.logs else {
@@ -103,36 +104,5 @@ impl Live {
             });
         };
         logs.catch_up(&session.bucket, &mut show).await
-    }
-
-    /// The attempt that writes logs under a key its claim vouches for.
-    async fn newest(
-        &mut self,
-        session: &Session,
-        run: RunId,
-    ) -> Result<Option<AttemptObjects>, Error> {
-        let prefix = run.logs();
-        let list = List {
-            prefix: &prefix,
-            max_results: Some(100),
-            ..List::default()
-        };
-        let page = session
-            .bucket
-            .list(&list)
-            .await
-            .map_err(Error::api("cannot list the logs"))?;
-        let mut newest: Option<AttemptObjects> = None;
-        for object in &page.objects {
-            let Ok((objects, _, _)) = AttemptObjects::from_log(run, &object.name) else {
-                continue;
-            };
-            let newer = newest.as_ref().is_none_or(|n| n.attempt < objects.attempt);
-            let held = self.claims.hold(&session.bucket, &objects).await;
-            if newer && held.map_err(Error::api("cannot read a claim"))? {
-                newest = Some(objects);
-            }
-        }
-        Ok(newest)
     }
 }

@@ -2,7 +2,7 @@
 
 mod pack;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Tree, Warning};
@@ -11,6 +11,7 @@ use wire::contract::{ByteString, Input, InputKind};
 
 use crate::error::Error;
 use crate::event::{Event, Reporter};
+use crate::request::RESULTS;
 use crate::session::Session;
 
 /// Above this, an upload names its largest files.
@@ -35,6 +36,8 @@ pub(crate) struct Staged {
     pub input: Input,
     /// Bytes its files will take in the container.
     pub bytes: u64,
+    /// Whether anything of it had to be sent.
+    pub sent: bool,
     /// Where the time went, in milliseconds.
     pub pack_ms: u64,
     /// Likewise.
@@ -65,7 +68,7 @@ async fn stage_one(
         scans += 1;
         let (tree, scan_ms) = scan(source).await?;
         if scans == 1 {
-            announce(&name, &tree, reporter);
+            announce(&name, &source.path, &tree, reporter);
         }
         let sent = match pack::send(bucket, &tree, &name).await {
             Err(Error::Pack {
@@ -100,6 +103,7 @@ async fn stage_one(
                 packs: sent.packs,
             },
             bytes: tree.bytes(),
+            sent: sent.misses > 0,
             pack_ms: scan_ms + sent.pack_ms,
             upload_ms: sent.upload_ms,
         });
@@ -120,7 +124,7 @@ async fn scan(source: &InputSource) -> Result<(Arc<Tree>, u64), Error> {
 }
 
 /// Says what the user may not have meant to send.
-fn announce(name: &str, tree: &Tree, reporter: &mut dyn Reporter) {
+fn announce(name: &str, path: &Path, tree: &Tree, reporter: &mut dyn Reporter) {
     for warning in tree.warnings() {
         let text = match warning {
             Warning::Secret(path) => format!(
@@ -133,6 +137,12 @@ fn announce(name: &str, tree: &Tree, reporter: &mut dyn Reporter) {
             ),
             _ => continue,
         };
+        reporter.event(&Event::Warning(&text));
+    }
+    if path.join(RESULTS).is_dir() {
+        let text = format!(
+            "the input `{name}` holds earlier results: a line `{RESULTS}` in `.sortieignore` leaves them out"
+        );
         reporter.event(&Event::Warning(&text));
     }
     if tree.bytes() > LARGE {
