@@ -224,3 +224,52 @@ fn sortie_emulator_prints_where_to_point_other_clients() {
     running.signal(Signal::INT);
     running.end().code(0);
 }
+
+#[test]
+fn another_build_lets_running_tasks_be_and_takes_over_when_they_are_done() {
+    let machine = Machine::new();
+    let other = machine.home().join("sortie");
+    fs::copy(crate::harness::SORTIE, &other).unwrap();
+    let words = [
+        "run",
+        "--json",
+        "--out",
+        "o",
+        "--",
+        "sh",
+        "-c",
+        "sleep 2; echo x > output/f",
+    ];
+    let mut working = machine.sortie(words).start();
+    working.event("started");
+    let first = machine.emulator_pid().unwrap();
+    machine
+        .program(&other, ["run", "-q", "--", "true"])
+        .enter()
+        .code(0);
+    assert_eq!(machine.emulator_pid(), Some(first), "a task runs in it");
+    working.end().code(0);
+    machine
+        .program(&other, ["run", "-q", "--", "true"])
+        .enter()
+        .code(0);
+    assert_ne!(
+        machine.emulator_pid(),
+        Some(first),
+        "nothing runs in it any more"
+    );
+}
+
+#[test]
+fn a_link_to_the_program_is_the_program() {
+    let machine = Machine::new();
+    let link = machine.home().join("sortie");
+    std::os::unix::fs::symlink(crate::harness::SORTIE, &link).unwrap();
+    machine.sortie(["run", "-q", "--", "true"]).enter().code(0);
+    let pid = machine.emulator_pid();
+    machine
+        .program(&link, ["run", "-q", "--", "true"])
+        .enter()
+        .code(0);
+    assert_eq!(machine.emulator_pid(), pid);
+}
