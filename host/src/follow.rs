@@ -16,7 +16,7 @@ use crate::session::Session;
 /// The first look comes so soon: a task of `true` is over before it.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 
-/// Looks are never further apart, so that an end is noticed soon. With those at the logs, they are at the most 60 a
+/// Looks are never further apart, so that an end is noticed soon. With those at the logs, they are about 60 a
 /// minute.
 const STEADY: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,7 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
 
-/// With the looks at the execution, at the most 60 calls a minute.
+/// With the looks at the execution, about 60 calls a minute.
 const SOON: Duration = Duration::from_secs(2);
 
 /// While nothing is printed, looks grow this rare.
