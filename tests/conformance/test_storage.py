@@ -284,16 +284,36 @@ def test_many_workers_fetch_one_object(bucket: storage.Bucket, prefix: str, tmp_
     assert (tmp_path / "down").read_bytes() == content
 
 
-def test_the_xml_apis_upload_is_refused_and_stores_nothing(
-    emulator: Emulator, credentials: Credentials, prefix: str, tmp_path: Path
+@pytest.fixture
+def direct_client(emulator: Emulator, credentials: Credentials) -> storage.Client:
+    """Nobody listens in: parts go by the XML API, of which the discovery documents know nothing."""
+    return storage.Client(PROJECT, credentials, client_options={"api_endpoint": emulator.endpoint})
+
+
+@pytest.mark.parametrize("checksum", ["crc32c", "md5", None])
+def test_many_workers_send_one_object(
+    direct_client: storage.Client, prefix: str, tmp_path: Path, checksum: str | None
 ) -> None:
-    """Not in the JSON API that the emulator plays; the discovery documents know nothing of it, so nobody listens in."""
-    client = storage.Client(PROJECT, credentials, client_options={"api_endpoint": emulator.endpoint})
-    blob = client.bucket(BUCKET).blob(prefix + "shared")
+    content = os.urandom(12 * MIB + 5)
+    (tmp_path / "up").write_bytes(content)
+    blob = direct_client.bucket(BUCKET).blob(prefix + "shared & <sent>")
+    blob.metadata = {"colour": "red"}
+    threads = {"worker_type": transfer_manager.THREAD, "max_workers": 4, "chunk_size": 5 * MIB}
+    transfer_manager.upload_chunks_concurrently(
+        str(tmp_path / "up"), blob, content_type="text/x-test", checksum=checksum, **threads
+    )
+    stored = direct_client.bucket(BUCKET).get_blob(blob.name)
+    assert stored.download_as_bytes() == content
+    assert (stored.size, stored.crc32c) == (len(content), crc32c_of(content))
+    assert (stored.component_count, stored.md5_hash) == (3, None)
+    assert (stored.content_type, stored.metadata) == ("text/x-test", {"colour": "red"})
+
+
+def test_many_workers_find_no_bucket(direct_client: storage.Client, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(os.urandom(6 * MIB))
+    blob = direct_client.bucket("there-is-no-such-bucket").blob(prefix + "shared")
     with pytest.raises(InvalidResponse) as caught:
         transfer_manager.upload_chunks_concurrently(
             str(tmp_path / "up"), blob, worker_type=transfer_manager.THREAD, chunk_size=5 * MIB
         )
-    assert caught.value.response.status_code == 405
-    assert not blob.exists()
+    assert caught.value.response.status_code == 404
