@@ -18,7 +18,8 @@ use crate::request::{Out, RESULTS, Request};
 use crate::results::{self, Landing, Phases, Place, Tail, TaskResult};
 use crate::run::RunResult;
 use crate::session::Session;
-use crate::stage::{self, Staged};
+use crate::specs::{distinct, specs};
+use crate::stage;
 use crate::submit::{self, Assigned};
 use crate::timeout;
 
@@ -393,48 +394,6 @@ impl<'a> Course<'a> {
             exit_code,
         }
     }
-}
-
-/// Every task's spec, its inputs filled in.
-fn specs(request: &Request, staged: &[Staged]) -> Vec<Spec> {
-    let all = request.inputs();
-    let inputs = |wanted: &[stage::InputSource]| {
-        wanted
-            .iter()
-            .filter_map(|input| all.iter().position(|other| other == input))
-            .filter_map(|at| staged.get(at))
-            .map(|staged| staged.input.clone())
-            .collect()
-    };
-    let task_specs = request.tasks.iter().map(|task| {
-        let mut spec = task.spec.clone();
-        spec.inputs = inputs(&task.inputs);
-        spec
-    });
-    task_specs.collect()
-}
-
-/// Equal specs become one.
-fn distinct(tasks: &[Assigned], specs: &[Spec]) -> (Vec<Assigned>, Vec<Spec>) {
-    let mut kept: Vec<Spec> = Vec::new();
-    let mut assigned = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let Some(spec) = specs.get(task.spec as usize) else {
-            continue;
-        };
-        let at = kept
-            .iter()
-            .rposition(|other| other == spec)
-            .unwrap_or_else(|| {
-                kept.push(spec.clone());
-                kept.len() - 1
-            });
-        assigned.push(Assigned {
-            task: task.task,
-            spec: u32::try_from(at).unwrap_or(u32::MAX),
-        });
-    }
-    (assigned, kept)
 }
 
 fn input_is_gone(problem: Option<&Problem>) -> bool {

@@ -19,6 +19,7 @@ pub mod results;
 pub mod run;
 pub mod session;
 pub mod settings;
+mod specs;
 mod stage;
 mod submit;
 mod task_file;

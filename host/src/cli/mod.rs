@@ -4,6 +4,7 @@ mod arguments;
 mod human;
 mod json;
 mod run_command;
+mod tasks;
 
 use std::process::ExitCode;
 

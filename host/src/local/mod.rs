@@ -4,12 +4,13 @@
 //! its terminal goes away. It is started by whoever needs it first, and leaves when idle.
 
 mod container;
+mod lock;
 mod process;
 mod record;
+mod serve;
 
 pub(crate) use container::main as container_main;
-pub(crate) use process::serve_data_dir;
-pub(crate) use process::{Serve, serve};
+pub(crate) use serve::{Serve, serve, serve_data_dir};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,327 @@
+//! What was typed, as tasks.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wire::contract::{ByteString, Command, Spec};
+
+use super::arguments::RunArguments;
+use super::run_command::absolute;
+use crate::error::Error;
+use crate::request::TaskRequest;
+use crate::settings::Environment;
+use crate::stage::InputSource;
+use crate::task_file;
+
+/// What `make run` was given.
+enum FromMake {
+    TaskFile(PathBuf),
+    Shell {
+        text: OsString,
+        inputs: Vec<OsString>,
+    },
+}
+
+impl FromMake {
+    fn read(env: &Environment) -> Result<Self, Error> {
+        let usage = "make run CMD='wc -w input/text' INPUTS='text=README.md', or make run TASK=examples/wordcount.toml";
+        let task = env.bytes("SORTIE_MAKE_TASK");
+        let text = env.bytes("SORTIE_MAKE_CMD");
+        let inputs = env.text("SORTIE_MAKE_INPUTS").unwrap_or_default();
+        match (task, text) {
+            (Some(task), None) if Path::new(task).extension() == Some(OsStr::new("toml")) => {
+                Ok(Self::TaskFile(PathBuf::from(task)))
+            }
+            (Some(task), None) => Err(Error::usage(format!(
+                "`{}` is no task file, and prompts are not supported yet",
+                task.display()
+            ))
+            .with_hint(usage)),
+            (None, Some(text)) => Ok(Self::Shell {
+                text: text.clone(),
+                inputs: inputs.split_whitespace().map(OsString::from).collect(),
+            }),
+            _ => Err(Error::usage("one of TASK and CMD says what to run").with_hint(usage)),
+        }
+    }
+}
+
+/// The tasks that the flags, or a task file, describe.
+pub(super) fn tasks(
+    arguments: &RunArguments,
+    env: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<TaskRequest>, Error> {
+    let made = arguments
+        .from_make
+        .then(|| FromMake::read(env))
+        .transpose()?;
+    let task_file = match &made {
+        Some(FromMake::TaskFile(path)) => Some(path),
+        _ => arguments.task_file.as_ref(),
+    };
+    let given = arguments
+        .inputs
+        .iter()
+        .map(|text| input(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut tasks = if let Some(path) = task_file {
+        from_file(path)?
+    } else {
+        let (command, made) = match made {
+            Some(FromMake::Shell { text, inputs }) => (Command::Shell(text.into()), inputs),
+            _ => (command(arguments)?, Vec::new()),
+        };
+        let inputs = made
+            .iter()
+            .map(|text| input(text))
+            .collect::<Result<_, _>>()?;
+        let spec = Spec::new(command);
+        vec![TaskRequest {
+            name: "0".to_owned(),
+            inputs,
+            spec,
+        }]
+    };
+    let flags = Flags::read(arguments, env, warnings)?;
+    for task in &mut tasks {
+        task.inputs.extend(given.iter().cloned());
+        flags.refine(&mut task.spec);
+    }
+    Ok(copies(tasks, arguments.copies))
+}
+
+fn from_file(path: &Path) -> Result<Vec<TaskRequest>, Error> {
+    if path.extension() != Some(OsStr::new("toml")) {
+        return Err(
+            Error::usage(format!("`{}` is no task file", path.display())).with_hint(format!(
+                "to run it as a command, put `--` before it: `sortie run -- {} …`",
+                path.display()
+            )),
+        );
+    }
+    task_file::read(path)
+}
+
+fn command(arguments: &RunArguments) -> Result<Command, Error> {
+    if let Some(path) = &arguments.shell_file {
+        return read_whole(path).map(|text| Command::Shell(text.into()));
+    }
+    if arguments.command.is_empty() {
+        return Err(Error::usage("there is no command to run").with_hint(
+            "put it after `--`: `sortie run --input data.csv -- wc -l input/data.csv`",
+        ));
+    }
+    Ok(Command::Argv(
+        arguments
+            .command
+            .iter()
+            .map(|word| word.as_os_str().into())
+            .collect(),
+    ))
+}
+
+fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
+    let read = || {
+        if path == Path::new("-") {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes)?;
+            return Ok(bytes);
+        }
+        std::fs::read(path)
+    };
+    read().map_err(|error: std::io::Error| {
+        Error::local(format!("cannot read `{}`", path.display()), error)
+    })
+}
+
+/// `NAME=PATH`, or a path that names itself.
+fn input(text: &OsStr) -> Result<InputSource, Error> {
+    let bytes = text.as_bytes();
+    if let Some(at) = bytes.iter().position(|&byte| byte == b'=')
+        && at > 0
+        && fs_err::symlink_metadata(text).is_err()
+    {
+        let path = absolute(Path::new(OsStr::from_bytes(&bytes[at + 1..])))?;
+        return Ok(InputSource {
+            name: ByteString(bytes[..at].to_vec()),
+            path,
+        });
+    }
+    let path = absolute(Path::new(text))?;
+    // `.` and `..` have no name of their own; the directory they mean has one.
+    let named = if path.file_name().is_some() && !text.as_bytes().ends_with(b".") {
+        path.clone()
+    } else {
+        fs_err::canonicalize(&path)
+            .map_err(|error| Error::local(format!("cannot read `{}`", path.display()), error))?
+    };
+    let name = named.file_name().ok_or_else(|| {
+        Error::usage(format!("`{}` has no name", path.display()))
+            .with_hint("give it one: `--input NAME=PATH`")
+    })?;
+    Ok(InputSource {
+        name: name.into(),
+        path,
+    })
+}
+
+/// What the flags say of every task.
+struct Flags {
+    env: Vec<(String, ByteString)>,
+    stdin: Option<ByteString>,
+    timeout_ms: Option<u64>,
+    grace_ms: u64,
+    checkpoint_ms: Option<u64>,
+}
+
+impl Flags {
+    fn read(
+        arguments: &RunArguments,
+        env: &Environment,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let dash = Some(Path::new("-"));
+        if arguments.stdin.as_deref() == dash && arguments.shell_file.as_deref() == dash {
+            return Err(
+                Error::usage("standard input cannot be both the shell text and its input")
+                    .with_hint("give one of them as a file"),
+            );
+        }
+        let variables = arguments.env.iter().map(|text| variable(text, env));
+        let variables = variables.collect::<Result<Vec<_>, _>>()?;
+        for (name, _) in variables.iter().filter(|(name, _)| looks_secret(name)) {
+            warnings.push(format!(
+                "the value of `{name}` travels in the bucket, readable by the team"
+            ));
+        }
+        let stdin = arguments.stdin.as_deref().map(read_whole).transpose()?;
+        Ok(Self {
+            env: variables,
+            stdin: stdin.map(ByteString::from),
+            timeout_ms: arguments.timeout.map(ms),
+            grace_ms: ms(arguments.grace),
+            // Rarer than every second: each packs and sends the whole directory.
+            checkpoint_ms: arguments.checkpoint.map(|pause| ms(pause).max(1000)),
+        })
+    }
+
+    fn refine(&self, spec: &mut Spec) {
+        spec.env.extend(self.env.iter().cloned());
+        if self.stdin.is_some() {
+            spec.stdin.clone_from(&self.stdin);
+        }
+        spec.timeout_ms = self.timeout_ms.or(spec.timeout_ms);
+        spec.grace_ms = self.grace_ms;
+        spec.checkpoint_interval_ms = self.checkpoint_ms;
+    }
+}
+
+/// `K=V`, or `K` with the value it has here.
+fn variable(text: &OsStr, env: &Environment) -> Result<(String, ByteString), Error> {
+    let bytes = text.as_bytes();
+    let split = bytes
+        .iter()
+        .position(|&byte| byte == b'=')
+        .unwrap_or(bytes.len());
+    let name = String::from_utf8(bytes[..split].to_vec())
+        .map_err(|_| Error::usage(format!("`{}` cannot name a variable", text.display())))?;
+    let value = match bytes.get(split + 1..) {
+        Some(value) => OsString::from_vec(value.to_vec()),
+        None => env.exact(&name).cloned().ok_or_else(|| {
+            Error::usage(format!("`{name}` has no value here"))
+                .with_hint(format!("give it one: `--env {name}=VALUE`"))
+        })?,
+    };
+    Ok((name, value.into()))
+}
+
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_uppercase();
+    [
+        "API_KEY",
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "TOKEN",
+        "PRIVATE_KEY",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
+}
+
+/// `n` copies of every task, named `<name>` or `<name>-<k>`; alone they are numbered.
+fn copies(tasks: Vec<TaskRequest>, n: u32) -> Vec<TaskRequest> {
+    if n == 1 {
+        return tasks;
+    }
+    let alone = tasks.len() == 1;
+    let copy = |task: &TaskRequest, k: u32| {
+        let name = if alone {
+            k.to_string()
+        } else {
+            format!("{}-{k}", task.name)
+        };
+        TaskRequest {
+            name,
+            ..task.clone()
+        }
+    };
+    tasks
+        .iter()
+        .flat_map(|task| (0..n).map(move |k| copy(task, k)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_named_or_names_itself() {
+        let named = input(OsStr::new("repo=some/dir")).unwrap();
+        assert_eq!(named.name, "repo".into());
+        assert!(named.path.ends_with("some/dir"));
+        assert_eq!(
+            input(OsStr::new("a/data.json")).unwrap().name,
+            "data.json".into()
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let odd = dir.path().join("a=b");
+        std::fs::write(&odd, "").unwrap();
+        assert_eq!(input(odd.as_os_str()).unwrap().name, "a=b".into());
+    }
+
+    #[test]
+    fn a_variable_is_given_or_taken_from_here() {
+        let env = Environment::default();
+        let (name, value) = variable(OsStr::new("K=a=b"), &env).unwrap();
+        assert_eq!((name.as_str(), value), ("K", "a=b".into()));
+        let error = variable(OsStr::new("ABSENT"), &env).unwrap_err();
+        assert!(
+            error.to_string().contains("`ABSENT` has no value"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn copies_have_names_of_their_own() {
+        let task = |name: &str| TaskRequest {
+            name: name.to_owned(),
+            inputs: Vec::new(),
+            spec: Spec::new(Command::Shell("true".into())),
+        };
+        let names = |tasks: Vec<TaskRequest>| -> Vec<String> {
+            tasks.into_iter().map(|task| task.name).collect()
+        };
+        assert_eq!(names(copies(vec![task("0")], 3)), ["0", "1", "2"]);
+        assert_eq!(
+            names(copies(vec![task("a"), task("b")], 2)),
+            ["a-0", "a-1", "b-0", "b-1"]
+        );
+    }
+}

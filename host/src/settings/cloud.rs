@@ -1,0 +1,147 @@
+//! A project's settings, from flags, environment and file.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use url::Url;
+use wire::token::Token;
+
+use super::file::File;
+use super::{Cloud, Endpoints, Environment, FILE, Wishes};
+use crate::error::Error;
+
+/// The cloud's settings.
+pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<Cloud, Error> {
+    let pick = |flag: &Option<String>, name: &str, file: &Option<String>| {
+        flag.clone()
+            .or_else(|| env.text(name))
+            .or_else(|| file.clone())
+    };
+    let need = |value: Option<String>, what: &str| {
+        value.ok_or_else(|| {
+            Error::usage(format!("no {what} is set")).with_hint(format!(
+                "give `--{what}`, set `SORTIE_{}`, or write it into `{FILE}`",
+                what.to_uppercase()
+            ))
+        })
+    };
+    let bucket = need(
+        pick(&wishes.bucket, "SORTIE_BUCKET", &file.bucket),
+        "bucket",
+    )?;
+    Ok(Cloud {
+        project: need(
+            pick(&wishes.project, "SORTIE_PROJECT", &file.project),
+            "project",
+        )?,
+        region: pick(&wishes.region, "SORTIE_REGION", &file.region)
+            .unwrap_or_else(|| "us-central1".to_owned()),
+        bucket: bucket
+            .trim_start_matches("gs://")
+            .trim_end_matches('/')
+            .to_owned(),
+        job: job(wishes, env, file)?,
+        quota_project: env
+            .text("GOOGLE_CLOUD_QUOTA_PROJECT")
+            .or_else(|| adc_quota_project(env)),
+        endpoints: endpoints(wishes, env)?,
+    })
+}
+
+fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error> {
+    if let Some(job) = wishes.job.clone().or_else(|| env.text("SORTIE_JOB")) {
+        return Ok(job);
+    }
+    let wanted = wishes
+        .environment
+        .clone()
+        .or_else(|| env.text("SORTIE_ENVIRONMENT"))
+        .unwrap_or_else(|| "default".to_owned());
+    let names = || {
+        file.environments
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("`, `")
+    };
+    file.environments
+        .get(&wanted)
+        .map(|environment| environment.job.clone())
+        .ok_or_else(|| {
+            let error = Error::usage(format!("no environment is named `{wanted}`"));
+            if file.environments.is_empty() {
+                error.with_hint(format!("give `--job`, or list environments in `{FILE}`"))
+            } else {
+                error.with_hint(format!("`{FILE}` has `{}`", names()))
+            }
+        })
+}
+
+fn endpoints(wishes: &Wishes, env: &Environment) -> Result<Option<Endpoints>, Error> {
+    let run = wishes
+        .run_endpoint
+        .clone()
+        .or_else(|| env.text("SORTIE_RUN_ENDPOINT"));
+    let storage = wishes
+        .storage_endpoint
+        .clone()
+        .or_else(|| env.text("STORAGE_EMULATOR_HOST"));
+    match (run, storage) {
+        (None, None) => Ok(None),
+        (Some(run), Some(storage)) => Ok(Some(Endpoints {
+            run: parse_endpoint(&run)?,
+            storage: parse_endpoint(&storage)?,
+            token: env
+                .text("SORTIE_EMULATOR_TOKEN")
+                .map(|text| Token::new(text, None)),
+        })),
+        (run, _) => {
+            let (have, lack, flag) = if run.is_some() {
+                (
+                    "Cloud Run",
+                    "Cloud Storage",
+                    "`--storage-endpoint` or `STORAGE_EMULATOR_HOST`",
+                )
+            } else {
+                (
+                    "Cloud Storage",
+                    "Cloud Run",
+                    "`--run-endpoint` or `SORTIE_RUN_ENDPOINT`",
+                )
+            };
+            Err(Error::usage(format!(
+                "{have} has an endpoint of its own, and {lack} has none"
+            ))
+            .with_hint(format!("give both, or neither: {flag}")))
+        }
+    }
+}
+
+fn parse_endpoint(text: &str) -> Result<Url, Error> {
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    Url::parse(&full)
+        .ok()
+        .filter(Url::has_host)
+        .ok_or_else(|| Error::usage(format!("`{text}` is no endpoint")))
+}
+
+/// `gcloud auth application-default set-quota-project` writes it into the credentials file.
+fn adc_quota_project(env: &Environment) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Credentials {
+        quota_project_id: Option<String>,
+    }
+    let file = match env.bytes("GOOGLE_APPLICATION_CREDENTIALS") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env.bytes("HOME")?)
+            .join(".config/gcloud/application_default_credentials.json"),
+    };
+    let json = fs_err::read(file).ok()?;
+    serde_json::from_slice::<Credentials>(&json)
+        .ok()?
+        .quota_project_id
+}

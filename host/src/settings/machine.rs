@@ -1,0 +1,95 @@
+//! What this machine is to local mode: its tools, its user, its directories.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcetera::BaseStrategy;
+
+use super::{Environment, Local, Wishes};
+use crate::error::Error;
+
+/// Bytes of a `PATH` that fit into a job.
+const PATH_LIMIT: usize = 30_000;
+
+/// Local mode's settings.
+pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> {
+    let idle = match env.text("SORTIE_EMULATOR_IDLE") {
+        Some(text) => humantime::parse_duration(&text).map_err(|error| {
+            Error::usage(format!(
+                "`SORTIE_EMULATOR_IDLE={text}` is no duration: {error}"
+            ))
+            .with_hint("write it like `10min`")
+        })?,
+        None => Duration::from_mins(10),
+    };
+    Ok(Local {
+        sandbox: wishes.sandbox.unwrap_or_default(),
+        mounts: wishes.mounts.clone(),
+        path: tool_path(env),
+        program: program(env),
+        home: env.bytes("HOME").cloned().unwrap_or_else(|| "/root".into()),
+        idle,
+    })
+}
+
+/// The caller's `PATH`: its directories that are there, once each. It travels in a job's environment, which is text and
+/// takes 32 KiB.
+fn tool_path(env: &Environment) -> String {
+    let path = env.bytes("PATH").cloned().unwrap_or_default();
+    let mut kept: Vec<String> = Vec::new();
+    let mut length = 0;
+    for dir in std::env::split_paths(&path) {
+        let Some(text) = dir.to_str().filter(|_| dir.is_absolute() && dir.is_dir()) else {
+            continue;
+        };
+        if length + text.len() < PATH_LIMIT && !kept.iter().any(|other| other == text) {
+            length += text.len() + 1;
+            kept.push(text.to_owned());
+        }
+    }
+    if kept.is_empty() {
+        kept.push("/usr/bin:/bin".to_owned());
+    }
+    kept.join(":")
+}
+
+/// `SORTIE_PROGRAM`, or this program if it is sortie, or the one on the `PATH`.
+fn program(env: &Environment) -> Option<PathBuf> {
+    let named = env.bytes("SORTIE_PROGRAM").map(PathBuf::from);
+    let this = || {
+        std::env::current_exe()
+            .ok()
+            .filter(|path| path.file_name().is_some_and(|n| n == "sortie"))
+    };
+    let on_path = || {
+        let path = env.bytes("PATH")?;
+        std::env::split_paths(path)
+            .map(|dir| dir.join("sortie"))
+            .find(|path| path.is_file())
+    };
+    named.or_else(this).or_else(on_path)
+}
+
+/// Where sortie keeps its own state.
+pub(crate) fn data_dir(env: &Environment) -> Result<PathBuf, Error> {
+    if let Some(dir) = env.bytes("SORTIE_DATA_DIR") {
+        return std::path::absolute(dir)
+            .map_err(|error| Error::local("cannot find the data directory", error));
+    }
+    etcetera::choose_base_strategy()
+        .map(|strategy| strategy.data_dir().join("sortie"))
+        .map_err(|error| {
+            Error::local("cannot find a directory for sortie's state", error)
+                .with_hint("set `SORTIE_DATA_DIR`")
+        })
+}
+
+/// `user@machine`.
+pub(super) fn owner(env: &Environment) -> String {
+    let user = env.text("USER").or_else(|| env.text("LOGNAME"));
+    let machine = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    format!("{}@{machine}", user.unwrap_or_else(|| "unknown".to_owned()))
+}
