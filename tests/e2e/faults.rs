@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::forgeries::{executions, job_of};
-use crate::harness::{Done, Machine};
+use crate::harness::{Done, Machine, wait_until};
 
 /// What a proxy does when a request has its words.
 type Strike = dyn Fn() -> Then + Send + Sync;
@@ -199,4 +199,26 @@ fn an_emulator_that_dies_in_the_middle_is_brought_back_and_the_task_told_as_lost
         "begun\n",
         "what was seen of it is kept"
     );
+}
+
+#[test]
+fn a_lost_piece_of_the_log_is_told_and_the_rest_is_there() {
+    let machine = Machine::new();
+    let script = "for i in 1 2 3; do echo line $i; sleep 1.5; done";
+    let words = ["run", "-n", "2", "--out", "o", "--", "sh", "-c", script];
+    let running = machine.sortie(words).start();
+    let chunks = |machine: &Machine| {
+        let names = crate::forgeries::names(machine, "runs/");
+        names
+            .into_iter()
+            .filter(|name| name.contains("/logs/0.0.0."))
+            .collect::<Vec<_>>()
+    };
+    wait_until("the emulator serves", || machine.emulator_pid().is_some());
+    wait_until("there are two chunks", || chunks(&machine).len() > 1);
+    crate::forgeries::delete_all(&machine, &chunks(&machine)[0]);
+    let done = running.end().code(0);
+    done.says("7 bytes of `stdout` were lost");
+    assert_eq!(machine.text("o/0/stdout"), "line 2\nline 3\n");
+    assert_eq!(machine.text("o/1/stdout"), "line 1\nline 2\nline 3\n");
 }

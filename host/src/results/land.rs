@@ -16,7 +16,7 @@ use super::claims::Claims;
 use super::explain::explain;
 use super::find::Found;
 use super::landing::{Landing, REPORT, is_landed};
-use super::logs::{self, Logs};
+use super::logs::{self, Gaps, Logs};
 use super::outputs::{self, Fetched};
 use super::tail::Tail;
 use super::{Ending, Phases, TaskResult, exit_code};
@@ -301,5 +301,5 @@ async fn salvage_logs(
             });
         }
     };
-    logs.catch_up(bucket, &mut show).await
+    logs.catch_up(bucket, Gaps::Skip, &mut show).await
 }

@@ -29,6 +29,15 @@ struct Sink {
     bytes: u64,
 }
 
+/// What to do where a chunk is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gaps {
+    /// It may come.
+    Wait,
+    /// It will not.
+    Skip,
+}
+
 /// Shows bytes as they come.
 pub(super) type Show<'a> = dyn FnMut(Stream, &[u8]) + Send + 'a;
 
@@ -61,10 +70,12 @@ impl Logs {
         self.next
     }
 
-    /// Reads the chunks that are there and were not read yet, in their order; stops at a gap.
+    /// Reads the chunks that are there and were not read yet, in their order. At a gap it stops, for the chunk may
+    /// come; or goes on, if the task is over.
     pub(super) async fn catch_up(
         &mut self,
         bucket: &Bucket,
+        gaps: Gaps,
         show: &mut Show<'_>,
     ) -> Result<(), Error> {
         loop {
@@ -85,14 +96,14 @@ impl Logs {
                 else {
                     continue;
                 };
-                if sequence != self.next {
+                if sequence > self.next && gaps == Gaps::Wait {
                     return Ok(());
                 }
                 // A whole chunk or nothing: one that breaks off is read again, and must not be there twice.
                 let chunk = bucket.read(&object.name, CHUNK_LIMIT).await;
                 let (_, bytes) = chunk.map_err(Error::api("cannot read the logs"))?;
                 self.append(stream, &bytes)?;
-                self.next += 1;
+                self.next = sequence + 1;
                 show(stream, &bytes);
             }
             if page.next.is_none() {
@@ -110,7 +121,7 @@ impl Logs {
     ) -> Result<Vec<String>, Error> {
         let chunks = report.stdout.chunks.saturating_add(report.stderr.chunks);
         if chunks > self.next {
-            self.catch_up(bucket, show).await?;
+            self.catch_up(bucket, Gaps::Skip, show).await?;
         }
         let streams = [
             (Stream::Stdout, &report.stdout),

@@ -6,7 +6,7 @@ use wire::names::RunId;
 
 use super::claims::Claims;
 use super::landing::Landing;
-use super::logs::{self, Logs};
+use super::logs::{self, Gaps, Logs};
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
@@ -103,6 +103,6 @@ impl Live {
                 bytes,
             });
         };
-        logs.catch_up(&session.bucket, &mut show).await
+        logs.catch_up(&session.bucket, Gaps::Wait, &mut show).await
     }
 }
