@@ -38,8 +38,9 @@ check: ## formatting, lints, documentation, dependency guards
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	tests/guards.sh
 
+# Built as `make test` builds it: another choice of packages would build every dependency once more.
 conformance: ## let Google's own clients and other servers judge the emulator and the bucket client
-	$(CARGO) build --package sortie
+	$(CARGO) test --workspace --no-run --quiet
 	tests/conformance/run.sh target/debug/sortie
 
 # An explicit target keeps the flags off build scripts and macros. Without the second one a static binary would look
@@ -49,7 +50,7 @@ entrypoint: ## build the static entrypoint for images
 	@ls -l $(STATIC)
 
 test-static: entrypoint ## run the static entrypoint in an empty root directory
-	SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) $(CARGO) test --package sortie-entrypoint --features static-test --test static_root
+	SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) $(CARGO) test --workspace --features sortie-entrypoint/static-test --test static_root
 
 clean: ## remove what was built
 	$(CARGO) clean
