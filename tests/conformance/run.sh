@@ -99,7 +99,7 @@ EOF
 suite() {
     echo "== the bucket client against $1"
     SORTIE_CONFORMANCE_SERVER=$1 SORTIE_CONFORMANCE_ENDPOINT=$2 SORTIE_CONFORMANCE_BUCKET=conformance-bucket \
-        cargo test --quiet --package sortie-wire --test conformance
+        cargo test --quiet --workspace --test conformance
 }
 
 port=$(free_port)
