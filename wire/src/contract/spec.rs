@@ -31,12 +31,12 @@ pub struct Spec {
     /// What the command reads; absent = nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<ByteString>,
-    /// Between two log chunks.
+    /// Between two log chunks; at least 1.
     pub log_interval_ms: u64,
     /// The unpacked outputs may have so many bytes; the rest is left out and named. Absent = no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit: Option<u64>,
-    /// Between two uploads of the output directory while the command runs. Absent = none.
+    /// Between two uploads of the output directory while the command runs; at least 1. Absent = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval_ms: Option<u64>,
 }
@@ -64,9 +64,11 @@ impl Spec {
         self.timeout_ms.map(Duration::from_millis)
     }
 
-    /// Refuses what no kernel would take, so that the host can say so before anything is sent.
+    /// Refuses what no kernel or clock would take, so that the host can say so before anything is sent.
     pub fn check(&self) -> Result<(), ContractError> {
         self.command.check()?;
+        check_interval("log interval", Some(self.log_interval_ms))?;
+        check_interval("checkpoint interval", self.checkpoint_interval_ms)?;
         for (name, value) in &self.env {
             check_env(name, &value.0)?;
         }
@@ -155,6 +157,14 @@ pub fn check_input_name(name: &[u8]) -> Result<(), ContractError> {
     Err(invalid(format!("the input name `{shown}` {why}")))
 }
 
+/// Work begun anew without a pause would leave no time for anything else.
+fn check_interval(what: &str, interval_ms: Option<u64>) -> Result<(), ContractError> {
+    match interval_ms {
+        Some(0) => Err(invalid(format!("the {what} must be at least 1 ms"))),
+        _ => Ok(()),
+    }
+}
+
 fn check_env(name: &str, value: &[u8]) -> Result<(), ContractError> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(invalid(format!(
@@ -228,6 +238,26 @@ mod tests {
         let mut spec = argv(&["true"]);
         spec.env.insert("A=B".to_owned(), "x".into());
         assert!(spec.check().is_err());
+    }
+
+    #[test]
+    fn an_interval_is_at_least_a_millisecond() {
+        let refused = |spec: &Spec| spec.check().unwrap_err().to_string();
+        let mut spec = argv(&["true"]);
+        (spec.log_interval_ms, spec.checkpoint_interval_ms) = (1, Some(1));
+        assert!(spec.check().is_ok());
+        spec.log_interval_ms = 0;
+        let words = refused(&spec);
+        assert!(
+            words.contains("the log interval must be at least 1 ms"),
+            "{words}"
+        );
+        (spec.log_interval_ms, spec.checkpoint_interval_ms) = (1, Some(0));
+        let words = refused(&spec);
+        assert!(
+            words.contains("the checkpoint interval must be at least 1 ms"),
+            "{words}"
+        );
     }
 
     #[test]
