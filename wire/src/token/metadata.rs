@@ -2,7 +2,6 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use tokio::time::Instant;
 use url::Url;
 
 use super::{Token, TokenError, TokenSource};
@@ -15,10 +14,9 @@ const FLAVOR: &str = "metadata-flavor";
 /// For one request, its connection included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A name that is still unknown after so long does not exist.
-const NAME_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A network that is still coming up takes some time; then it is a failure.
+/// A network that is still coming up takes some time, its resolver too; then it is a failure.
+///
+/// A name that does not exist and a resolver that is not there yet cannot be told apart.
 const RETRY: RetryConfig = RetryConfig {
     retries: u32::MAX,
     budget: Duration::from_mins(2),
@@ -28,7 +26,7 @@ const RETRY: RetryConfig = RetryConfig {
 
 /// The metadata server's token of the default service account.
 ///
-/// Tries for up to two minutes by itself; a name that does not resolve fails within seconds.
+/// Tries for up to two minutes by itself.
 #[derive(Debug)]
 pub struct MetadataTokens {
     http: reqwest::Client,
@@ -113,17 +111,14 @@ impl TokenSource for MetadataTokens {
             .parse()
             .map_err(|_| self.permanent("is no `host:port` of a metadata server"))?;
         let mut backoff = Backoff::new(RETRY);
-        let started = Instant::now();
         loop {
             let mut error = match self.ask(&url).await {
                 Ok(token) => return Ok(token),
                 Err(error) if !error.transient => return Err(error),
                 Err(error) => error,
             };
-            let hopeless = is_unknown_name(&error) && started.elapsed() >= NAME_PATIENCE;
-            let pause = backoff.next(None).filter(|_| !hopeless);
-            let Some(pause) = pause else {
-                // Two minutes, or a name that does not exist: the caller need not try as well.
+            let Some(pause) = backoff.next(None) else {
+                // After two minutes the caller need not try as well.
                 error.transient = false;
                 error.hint = Some(
                     "there is a metadata server on Google Cloud only; elsewhere name one in `GCE_METADATA_HOST`"
@@ -135,11 +130,4 @@ impl TokenSource for MetadataTokens {
             tokio::time::sleep(pause).await;
         }
     }
-}
-
-fn is_unknown_name(error: &TokenError) -> bool {
-    let source = error.source.as_deref();
-    source
-        .and_then(|source| source.downcast_ref::<reqwest::Error>())
-        .is_some_and(reqwest::Error::is_dns)
 }

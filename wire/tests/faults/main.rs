@@ -8,6 +8,7 @@ mod credentials;
 mod download;
 mod google;
 mod insert;
+mod resolver;
 mod script;
 mod upload;
 
