@@ -10,7 +10,7 @@ use reqwest::Response;
 use url::Url;
 
 use super::refusal::Refusal;
-use super::{Again, Api, ApiError, Collected, ErrorKind, Failure, Payload};
+use super::{Again, Api, ApiError, Collected, ErrorKind, Failure, Payload, Retry};
 use crate::token::{Token, TokenError};
 
 const QUOTA_PROJECT: &str = "x-goog-user-project";
@@ -67,13 +67,24 @@ impl Api {
         limit: u64,
     ) -> Result<(Collected, u32), ApiError> {
         let mut retry = self.retry();
+        let collected = self.collect_with(request, limit, &mut retry).await?;
+        Ok((collected, retry.tries()))
+    }
+
+    /// The same with the caller's own [`Retry`], which knows afterwards what the tries were like.
+    pub(crate) async fn collect_with(
+        &self,
+        request: &Request,
+        limit: u64,
+        retry: &mut Retry,
+    ) -> Result<Collected, ApiError> {
         loop {
             let collected = match self.exchange(request).await {
                 Ok(response) => self.body(request, response, limit).await,
                 Err(failure) => Err(failure),
             };
             match collected {
-                Ok(collected) => return Ok((collected, retry.tries())),
+                Ok(collected) => return Ok(collected),
                 Err(failure) => retry.pause(failure, request.idempotent).await?,
             }
         }

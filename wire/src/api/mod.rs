@@ -108,12 +108,21 @@ impl Api {
         parse_json(action, &collected.body)
     }
 
-    /// Sends a request whose answer is one JSON document; tells how many tries it took.
+    /// Sends a request whose answer is one JSON document.
     pub(crate) async fn json_as<T: DeserializeOwned>(
         &self,
         request: &Request,
     ) -> Result<T, ApiError> {
-        let (collected, _) = self.collect(request, JSON_LIMIT).await?;
+        self.json_with(request, &mut self.retry()).await
+    }
+
+    /// The same with the caller's own [`Retry`].
+    pub(crate) async fn json_with<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        retry: &mut Retry,
+    ) -> Result<T, ApiError> {
+        let collected = self.collect_with(request, JSON_LIMIT, retry).await?;
         parse_json(&request.action, &collected.body)
     }
 

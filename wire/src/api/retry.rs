@@ -77,7 +77,8 @@ impl Failure {
 #[derive(Debug)]
 pub(crate) struct Backoff {
     config: RetryConfig,
-    started: Instant,
+    /// Absent = with the next failure.
+    started: Option<Instant>,
     failed: u32,
 }
 
@@ -85,13 +86,14 @@ impl Backoff {
     pub(crate) fn new(config: RetryConfig) -> Self {
         Self {
             config,
-            started: Instant::now(),
+            started: Some(Instant::now()),
             failed: 0,
         }
     }
 
     /// After a failed try: how long to wait before the next one, or `None` if there is none.
     pub(crate) fn next(&mut self, after: Option<Duration>) -> Option<Duration> {
+        let started = *self.started.get_or_insert_with(Instant::now);
         let exponent = self.failed.min(30);
         self.failed = self.failed.saturating_add(1);
         if self.failed > self.config.retries {
@@ -100,7 +102,7 @@ impl Backoff {
         let ceiling = self.config.first_pause.saturating_mul(1 << exponent);
         let own = ceiling.min(self.config.longest_pause).mul_f64(jitter());
         let pause = own.max(after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
-        (self.started.elapsed() + pause <= self.config.budget).then_some(pause)
+        (started.elapsed() + pause <= self.config.budget).then_some(pause)
     }
 }
 
@@ -117,15 +119,15 @@ fn jitter() -> f64 {
 /// The tries of one call.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    config: RetryConfig,
     backoff: Backoff,
+    unclear: bool,
 }
 
 impl Retry {
     pub(crate) fn new(config: RetryConfig) -> Self {
         Self {
-            config,
             backoff: Backoff::new(config),
+            unclear: false,
         }
     }
 
@@ -134,13 +136,15 @@ impl Retry {
         self.backoff.failed + 1
     }
 
-    /// Something moved: what fails from here on begins with full budgets.
+    /// Whether the server may have acted on a try that failed.
+    pub(crate) fn is_unclear(&self) -> bool {
+        self.unclear
+    }
+
+    /// Something moved: what fails from here on has full budgets, and the time until it fails is not counted.
     pub(crate) fn progressed(&mut self) {
-        if self.backoff.failed > 0 {
-            self.backoff = Backoff::new(self.config);
-        } else {
-            self.backoff.started = Instant::now();
-        }
+        self.backoff.failed = 0;
+        self.backoff.started = None;
     }
 
     /// Waits for the next try, or gives the error back if there is none.
@@ -151,6 +155,7 @@ impl Retry {
     ) -> Result<(), ApiError> {
         let mut error = *failure.error;
         error.tries = self.tries();
+        self.unclear |= failure.again == Again::Unclear;
         let allowed = match failure.again {
             Again::Never => false,
             Again::Unacted => true,
@@ -208,6 +213,18 @@ mod tests {
         let mut timed = Backoff::new(config(100, 1_000));
         tokio::time::advance(Duration::from_millis(1_001)).await;
         assert_eq!(timed.next(None), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_progress_only_failing_counts() {
+        let mut retry = Retry::new(config(2, 1_000));
+        let late = Duration::from_millis(1_001);
+        assert!(retry.backoff.next(None).is_some() && retry.backoff.next(None).is_some());
+        retry.progressed();
+        tokio::time::advance(late).await;
+        assert!(retry.backoff.next(None).is_some());
+        tokio::time::advance(late).await;
+        assert_eq!(retry.backoff.next(None), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,16 +48,17 @@ impl Checksums {
     }
 }
 
-/// What we say of bytes.
+/// Size and checksums of an object's bytes, for [`Bucket::holds`](super::Bucket::holds).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digest {
+pub struct Digest {
     pub(super) size: u64,
     crc32c: u32,
     md5: [u8; 16],
 }
 
 impl Digest {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    /// Of bytes at hand.
+    pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::default();
         hasher.update(bytes);
         hasher.finish()
@@ -85,16 +86,17 @@ impl Digest {
     }
 }
 
-/// Both checksums of a stream.
+/// The [`Digest`] of a stream.
 #[derive(Clone, Default)]
-pub(super) struct Hasher {
+pub struct Hasher {
     size: u64,
     crc32c: u32,
     md5: Md5,
 }
 
 impl Hasher {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
         self.md5.update(bytes);
@@ -104,7 +106,8 @@ impl Hasher {
         self.size
     }
 
-    pub(super) fn finish(self) -> Digest {
+    /// Of all that was taken.
+    pub fn finish(self) -> Digest {
         Digest {
             size: self.size,
             crc32c: self.crc32c,

@@ -48,9 +48,11 @@ impl Bucket {
         let size = head.size().ok_or_else(|| lacks("size"))?;
         let expected = head.checksums.crc32c.ok_or_else(|| lacks("crc32c"))?;
         let generation = head.generation.ok_or_else(|| lacks("generation"))?;
+        let mut retry = self.api.retry();
+        retry.progressed();
         Ok(Download {
             request: self.media_request(name, Some(generation))?,
-            retry: self.api.retry(),
+            retry,
             api: self.api.clone(),
             size,
             generation,

@@ -3,15 +3,16 @@ use http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use super::checksum::Digest;
+use super::object::Resource;
 use super::{Bucket, NewObject, ObjectMeta, Precondition};
 use crate::api::{ApiError, ErrorKind, Payload, Request};
 
 impl Bucket {
     /// A small object in one multipart request.
     ///
-    /// The server is given the checksums, and its answer's are compared with ours. If an answer was lost, and the
-    /// next try finds the name taken, the object is ours if it has our bytes. A caller that may create and not
-    /// overwrite meets [`ErrorKind::Forbidden`] where an object exists: it must look for itself.
+    /// The server is given the checksums, and its answer's are compared with ours. If an answer was lost, whatever
+    /// came after it, an object of our bytes is ours. A caller that may create and not overwrite meets
+    /// [`ErrorKind::Forbidden`] where an object exists: it must look for itself, with [`Bucket::holds`].
     pub async fn insert(
         &self,
         name: &str,
@@ -64,9 +65,11 @@ impl Bucket {
         precondition: Precondition,
         digest: &Digest,
     ) -> Result<ObjectMeta, ApiError> {
-        match self.resource(request).await {
-            Ok(meta) => verified(&request.action, meta, digest),
-            Err(error) if error.tries > 1 => {
+        let mut retry = self.api.retry();
+        let made = self.api.json_with::<Resource>(request, &mut retry).await;
+        match made {
+            Ok(resource) => verified(&request.action, resource.into(), digest),
+            Err(error) if retry.is_unclear() => {
                 self.written_after_all(name, digest, met_object(error, precondition))
                     .await
             }
@@ -74,25 +77,18 @@ impl Bucket {
         }
     }
 
-    /// After a lost answer: whether what stands in our way is what we wrote.
+    /// After a lost answer: whether the object is there, of the bytes we sent.
+    ///
+    /// Whatever the error: a server that answers nothing for the whole of one budget may have written all the same.
+    /// The look has a budget of its own.
     pub(super) async fn written_after_all(
         &self,
         name: &str,
         digest: &Digest,
         error: ApiError,
     ) -> Result<ObjectMeta, ApiError> {
-        let in_the_way = matches!(
-            error.kind,
-            ErrorKind::Exists
-                | ErrorKind::Precondition
-                | ErrorKind::Forbidden
-                | ErrorKind::SessionLost
-        );
-        if !in_the_way {
-            return Err(error);
-        }
-        match self.stat(name).await {
-            Ok(meta) if digest.matches(&meta) => Ok(meta),
+        match self.holds(name, digest).await {
+            Ok(Some(meta)) => Ok(meta),
             _ => Err(error),
         }
     }

@@ -2,6 +2,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::checksum::Digest;
 use super::object::Resource;
 use super::{Bucket, List, ObjectMeta, Page, Patch};
 use crate::api::{ApiError, ErrorKind, Request};
@@ -15,6 +16,18 @@ impl Bucket {
     pub async fn stat(&self, name: &str) -> Result<ObjectMeta, ApiError> {
         let request = self.request("look at", name, Method::GET, true)?;
         self.resource(&request).await
+    }
+
+    /// The object, if it is there and of these bytes.
+    ///
+    /// For a caller whose create met [`ErrorKind::Exists`] or [`ErrorKind::Forbidden`], and who may have written it
+    /// himself. A caller who may not list is told [`ErrorKind::Forbidden`] of an object that is not there.
+    pub async fn holds(&self, name: &str, digest: &Digest) -> Result<Option<ObjectMeta>, ApiError> {
+        match self.stat(name).await {
+            Ok(meta) => Ok(Some(meta).filter(|meta| digest.matches(meta))),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Changes metadata, of this generation only.

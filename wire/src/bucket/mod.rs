@@ -12,6 +12,7 @@ mod session;
 mod upload;
 mod writer;
 
+pub use checksum::{Digest, Hasher};
 pub use download::Download;
 pub use object::{List, NewObject, ObjectMeta, Page, Patch, Precondition};
 pub use reader::DownloadReader;

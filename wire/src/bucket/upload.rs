@@ -33,6 +33,10 @@ pub struct Upload {
 
 impl Bucket {
     /// Begins a resumable upload of unknown size.
+    ///
+    /// With [`Precondition::Absent`] an object that is there already is [`ErrorKind::Exists`] here, or
+    /// [`ErrorKind::Forbidden`] for a caller that may not overwrite. It may be his own, from an upload that he gave
+    /// up: [`Bucket::holds`] tells.
     pub async fn upload(&self, name: &str, object: &NewObject) -> Result<Upload, ApiError> {
         let request = self.upload_request("write", name, "resumable", object.precondition)?;
         let mut request = request.with_json(&Value::Object(object.resource(name)));
@@ -78,6 +82,9 @@ impl Upload {
     }
 
     /// Sends the rest with the checksums of the whole.
+    ///
+    /// If the answer to it is lost, and no other comes within the budget, the object itself is looked for, with a
+    /// budget of its own: only what is not there is an error.
     pub async fn finish(mut self) -> Result<ObjectMeta, ApiError> {
         let digest = self.hasher.clone().finish();
         match self.send_last(&digest).await {
@@ -103,7 +110,7 @@ impl Upload {
 
     /// Sends a chunk until the server has stored something of it.
     async fn send_chunk(&mut self) -> Result<(), ApiError> {
-        let mut retry = self.bucket.api.retry();
+        let mut retry = self.retry();
         loop {
             let part = Part {
                 first: self.offset,
@@ -120,7 +127,7 @@ impl Upload {
     }
 
     async fn send_last(&mut self, digest: &Digest) -> Result<ObjectMeta, ApiError> {
-        let mut retry = self.bucket.api.retry();
+        let mut retry = self.retry();
         loop {
             let part = Part {
                 first: self.offset,
@@ -134,6 +141,13 @@ impl Upload {
                 Stored::Until(_) => self.pause_once(&mut retry, before).await?,
             }
         }
+    }
+
+    /// A part may take its time on a slow line: only failing is limited.
+    fn retry(&self) -> Retry {
+        let mut retry = self.bucket.api.retry();
+        retry.progressed();
+        retry
     }
 
     /// Sends a part; after a failure asks how far the server is, rather than guess.

@@ -1,10 +1,12 @@
 //! Downloads that do not come in one piece.
 
-use wire::api::{ApiError, ErrorKind};
+use std::time::Duration;
+
+use wire::api::{ApiError, ErrorKind, RetryConfig};
 use wire::bucket::{Bucket, Download};
 
 use crate::script::{Act, Server, media, noise, object, partial, refusal, reply};
-use crate::{bucket, chain, impatient};
+use crate::{QUICK, bucket, chain, impatient};
 
 async fn all(mut download: Download) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
@@ -161,6 +163,33 @@ async fn one_that_never_moves_is_given_up() {
     let error = fetch(&bucket(&server)).await.unwrap_err();
     assert_eq!((error.kind, error.tries), (ErrorKind::Unavailable, 5));
     assert_eq!(server.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn the_time_that_its_reader_takes_is_not_the_networks() {
+    let bytes = noise(1_000);
+    let hasty = RetryConfig {
+        budget: Duration::from_millis(100),
+        ..QUICK
+    };
+    let cuts = [
+        Act::Cut(media(&bytes, 7), 0),
+        Act::Cut(media(&bytes, 7), 500),
+        partial(&bytes, 7, 500).act(),
+    ];
+    let server = Server::start(cuts).await;
+    let bucket = bucket(&server).with_retry(hasty);
+    let mut download = bucket.download("o", None).await.unwrap();
+    let mut read = Vec::new();
+    loop {
+        tokio::time::sleep(2 * hasty.budget).await;
+        let Some(chunk) = download.next().await.unwrap() else {
+            break;
+        };
+        read.extend_from_slice(&chunk);
+    }
+    assert!(read == bytes);
+    server.seen();
 }
 
 #[tokio::test]

@@ -73,6 +73,31 @@ async fn after_a_lost_answer_our_own_object_is_success() {
 }
 
 #[tokio::test]
+async fn after_a_whole_budget_of_silence_our_own_object_is_success() {
+    let bytes = noise(100);
+    for (found, ours) in [(&bytes[..], true), (&bytes[1..], false)] {
+        let mut script = vec![Act::Vanish];
+        script.extend(vec![refusal(503, "backendError"); 4]);
+        script.extend([Act::Vanish, object("a/o", found, 3).act()]);
+        let server = Server::start(script).await;
+        let made = insert(&server, &absent(), &bytes).await;
+        let made = made.map(|meta| meta.generation);
+        let made = made.map_err(|error| (error.kind, error.tries));
+        let expected = Err((ErrorKind::Unavailable, 5));
+        assert_eq!(made, if ours { Ok(3) } else { expected });
+        server.seen();
+    }
+}
+
+#[tokio::test]
+async fn after_refusals_that_did_nothing_nobodys_object_is_looked_at() {
+    let server = Server::start(vec![refusal(429, "rateLimitExceeded"); 5]).await;
+    let error = insert(&server, &absent(), b"x").await.unwrap_err();
+    assert_eq!((error.kind, error.tries), (ErrorKind::Unavailable, 5));
+    assert_eq!(server.seen().len(), 5);
+}
+
+#[tokio::test]
 async fn after_a_lost_answer_somebody_elses_object_is_not() {
     let theirs = object("a/o", &noise(99), 3).act();
     let server = Server::start([Act::Vanish, refusal(412, "conditionNotMet"), theirs]).await;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wire::api::{ApiError, ErrorKind};
-use wire::bucket::{Bucket, ObjectMeta};
+use wire::bucket::{Bucket, Hasher, ObjectMeta};
 
 use crate::script::{Act, Reply, Seen, Server, hashes, noise, object, refusal, reply};
 use crate::{absent, bucket, impatient};
@@ -36,6 +36,11 @@ async fn upload(bucket: Bucket, bytes: &[u8]) -> Result<ObjectMeta, ApiError> {
     upload.finish().await
 }
 
+fn hash_header(bytes: &[u8]) -> String {
+    let (crc32c, md5) = hashes(bytes);
+    format!("crc32c={crc32c},md5={md5}")
+}
+
 /// What the PUTs were about.
 fn ranges(seen: &[Seen]) -> Vec<String> {
     let puts = seen.iter().filter(|seen| seen.method == "PUT");
@@ -60,9 +65,10 @@ async fn a_small_one_is_a_single_put_of_known_size() {
     );
     assert_eq!(ranges(&seen), ["bytes 0-999/1000"]);
     assert!(seen[1].body == bytes);
-    let (crc32c, md5) = hashes(&bytes);
-    let header = format!("crc32c={crc32c},md5={md5}");
-    assert_eq!(seen[1].header("x-goog-hash"), Some(header.as_str()));
+    assert_eq!(
+        seen[1].header("x-goog-hash"),
+        Some(hash_header(&bytes).as_str())
+    );
 }
 
 #[tokio::test]
@@ -72,6 +78,10 @@ async fn an_empty_one_is_possible() {
     let seen = server.seen();
     assert_eq!(ranges(&seen), ["bytes */0"]);
     assert_eq!(seen[1].header("content-length"), Some("0"));
+    assert_eq!(
+        seen[1].header("x-goog-hash"),
+        Some(hash_header(b"").as_str())
+    );
 }
 
 #[tokio::test]
@@ -178,7 +188,14 @@ async fn the_last_part_too_may_be_stored_in_parts() {
         "bytes 400-999/1000",
         "bytes */1000",
     ];
-    assert_eq!(ranges(&server.seen()), expected);
+    let seen = server.seen();
+    assert_eq!(ranges(&seen), expected);
+    for put in &seen[1..] {
+        assert_eq!(
+            put.header("x-goog-hash"),
+            Some(hash_header(&bytes).as_str())
+        );
+    }
 }
 
 #[tokio::test]
@@ -212,6 +229,66 @@ async fn a_session_that_ended_with_our_object_is_success() {
         let server = Server::start(script).await;
         assert_eq!(upload(bucket(&server), &bytes).await.unwrap().generation, 9);
         assert_eq!(server.seen()[3].target, "/storage/v1/b/b/o/o");
+    }
+}
+
+/// The last part is written, and then nothing answers for a whole budget.
+fn silence() -> Vec<Act> {
+    let mut acts = vec![begun(), Act::Vanish];
+    acts.extend(vec![refusal(503, "backendError"); 4]);
+    acts
+}
+
+#[tokio::test]
+async fn after_a_whole_budget_of_silence_the_object_decides() {
+    let bytes = noise(1_000);
+    let mut script = silence();
+    // The look has a budget of its own.
+    script.extend([Act::Vanish, refusal(503, "x"), made(&bytes).act()]);
+    let server = Server::start(script).await;
+    assert_eq!(upload(bucket(&server), &bytes).await.unwrap().generation, 9);
+    let seen = server.seen();
+    assert_eq!(seen.last().unwrap().target, "/storage/v1/b/b/o/o");
+}
+
+#[tokio::test]
+async fn after_a_whole_budget_of_silence_another_object_is_not_ours() {
+    let bytes = noise(1_000);
+    for found in [made(b"other").act(), refusal(404, "notFound")] {
+        let mut script = silence();
+        script.push(found);
+        let server = Server::start(script).await;
+        let error = upload(bucket(&server), &bytes).await.unwrap_err();
+        assert_eq!((error.kind, error.tries), (ErrorKind::Unavailable, 5));
+        server.seen();
+    }
+}
+
+#[tokio::test]
+async fn a_second_upload_can_tell_that_the_first_one_was_written() {
+    let bytes = noise(1_000);
+    for (status, kind) in [(412, ErrorKind::Exists), (403, ErrorKind::Forbidden)] {
+        let script = [
+            refusal(status, "x"),
+            made(&bytes).act(),
+            made(b"other").act(),
+            refusal(404, "notFound"),
+            refusal(403, "forbidden"),
+        ];
+        let server = Server::start(script).await;
+        let bucket = bucket(&server);
+        let error = bucket.upload("o", &absent()).await.unwrap_err();
+        assert_eq!((error.kind, error.tries), (kind, 1));
+        let mut hasher = Hasher::default();
+        bytes.chunks(300).for_each(|piece| hasher.update(piece));
+        let digest = hasher.finish();
+        let meta = bucket.holds("o", &digest).await.unwrap().unwrap();
+        assert_eq!(meta.generation, 9);
+        assert_eq!(bucket.holds("o", &digest).await.unwrap(), None);
+        assert_eq!(bucket.holds("o", &digest).await.unwrap(), None);
+        let error = bucket.holds("o", &digest).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Forbidden);
+        server.seen();
     }
 }
 
