@@ -1,8 +1,9 @@
 //! Cloud Storage, Cloud Run jobs and the metadata server of one machine, on loopback.
 //!
-//! [`Emulator`] answers the storage JSON API, the Cloud Run Admin API v2 (jobs) and a small Secret Manager on one
-//! listener, and the metadata server on a second, because `GCE_METADATA_HOST` has no room for a path. It is strict where
-//! Google is strict, and everything it holds (secrets excepted) survives a restart in [`Config::state`].
+//! [`Emulator`] answers the storage JSON API, of the XML API what Google's clients need (reads, and uploads in parallel
+//! parts), the Cloud Run Admin API v2 (jobs) and a small Secret Manager on one listener, and the metadata server on a
+//! second, because `GCE_METADATA_HOST` has no room for a path. It is strict where Google is strict, and everything it
+//! holds (secrets and unfinished XML uploads excepted) survives a restart in [`Config::state`].
 //!
 //! # The runner
 //!
@@ -14,10 +15,11 @@
 //!
 //! with nothing after `--` where the job sets neither command nor args, and with exactly the container's environment: the job's, the
 //! execution's overrides over it, the `CLOUD_RUN_*` variables, `GCE_METADATA_HOST`, `STORAGE_EMULATOR_HOST`, and a `PATH` if
-//! none was set. It leads a process group of its own; its standard input is empty, and both output streams go to
+//! none was set. It leads a session of its own; its standard input is empty, and both output streams go to
 //! `<state>/logs/<execution>/<task>.<attempt>.log`. Its exit code is the container's. At the task's timeout, or when the
 //! execution is cancelled, it gets SIGTERM, and ten seconds later it and everything it started get SIGKILL. What it leaves
-//! behind when it exits is killed too. With an empty [`Config::runner`] the container's own command is the process.
+//! behind when it exits is killed too: what descends from it, is of its session, has its `CLOUD_RUN_*` variables, or has
+//! its log open for writing. With an empty [`Config::runner`] the container's own command is the process.
 
 mod activity;
 mod answer;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::Method;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::call::Call;
@@ -47,9 +47,17 @@ pub(crate) struct Secrets(Mutex<BTreeMap<String, Secret>>);
 
 struct Secret {
     created: Timestamp,
-    replication: Value,
+    /// As it was given: labels, replication, and so on.
+    given: Map<String, Value>,
     /// Version 1 first.
-    versions: Vec<(Timestamp, Vec<u8>)>,
+    versions: Vec<Version>,
+}
+
+struct Version {
+    created: Timestamp,
+    value: Vec<u8>,
+    /// Whether its checksum came with it.
+    checked: bool,
 }
 
 impl Secrets {
@@ -61,7 +69,7 @@ impl Secrets {
         secret
             .number(version)
             .and_then(|number| secret.versions.get(number - 1))
-            .map(|(_, value)| value.clone())
+            .map(|version| version.value.clone())
     }
 }
 
@@ -135,9 +143,11 @@ async fn create(secrets: &Secrets, call: &mut Call) -> Outcome<Answer> {
         ));
     }
     let mut given = schema::message(SECRET, call.json().await?, "secret")?;
-    let replication = given
-        .remove("replication")
-        .unwrap_or_else(|| json!({"automatic": {}}));
+    given
+        .entry("replication")
+        .or_insert_with(|| json!({"automatic": {}}));
+    // Taken, never told, and without effect: all is gone with the process.
+    given.remove("ttl");
     let mut secrets = lock(&secrets.0);
     if secrets.contains_key(&id) {
         return Err(Refusal::conflict(format!(
@@ -146,7 +156,7 @@ async fn create(secrets: &Secrets, call: &mut Call) -> Outcome<Answer> {
     }
     let secret = Secret {
         created: Timestamp::now(),
-        replication,
+        given,
         versions: Vec::new(),
     };
     let shown = secret.to_json(&id);
@@ -177,6 +187,9 @@ async fn add(secrets: &Secrets, call: &mut Call, name: &str) -> Outcome<Answer> 
     let value = BASE64_STANDARD.decode(data).map_err(|_| {
         Refusal::invalid("Invalid value at 'payload.data' (TYPE_BYTES), Base64 decoding failed.")
     })?;
+    if value.is_empty() {
+        return Err(Refusal::invalid("Secret Payload cannot be empty."));
+    }
     if value.len() > PAYLOAD_LIMIT {
         return Err(Refusal::invalid(
             "The secret payload is larger than 65536 bytes.",
@@ -190,7 +203,11 @@ async fn add(secrets: &Secrets, call: &mut Call, name: &str) -> Outcome<Answer> 
     }
     let mut secrets = lock(&secrets.0);
     let secret = secrets.get_mut(name).ok_or_else(|| missing(name))?;
-    secret.versions.push((Timestamp::now(), value));
+    secret.versions.push(Version {
+        created: Timestamp::now(),
+        value,
+        checked: claimed.is_some(),
+    });
     let number = secret.versions.len();
     Ok(answer::json(&secret.version_to_json(name, number)))
 }
@@ -206,7 +223,7 @@ fn access(secrets: &Secrets, name: &str, version: &str) -> Outcome<Answer> {
     let secrets = lock(&secrets.0);
     let secret = secrets.get(name).ok_or_else(|| missing(name))?;
     let number = secret.number(version).ok_or_else(|| missing(name))?;
-    let (_, value) = &secret.versions[number - 1];
+    let value = &secret.versions[number - 1].value;
     Ok(answer::json(&json!({
         "name": format!("{}/{name}/versions/{number}", parent(PROJECT_NUMBER)),
         "payload": {
@@ -218,23 +235,25 @@ fn access(secrets: &Secrets, name: &str, version: &str) -> Outcome<Answer> {
 
 impl Secret {
     fn to_json(&self, name: &str) -> Value {
-        json!({
-            "name": format!("{}/{name}", parent(PROJECT_NUMBER)),
-            "replication": self.replication,
-            "createTime": micros(self.created),
-        })
+        let mut shown = self.given.clone();
+        shown.insert(
+            "name".into(),
+            format!("{}/{name}", parent(PROJECT_NUMBER)).into(),
+        );
+        shown.insert("createTime".into(), micros(self.created).into());
+        Value::Object(shown)
     }
 
     fn version_to_json(&self, name: &str, number: usize) -> Value {
-        let created = self
-            .versions
-            .get(number - 1)
-            .map(|(created, _)| micros(*created));
-        json!({
+        let version = &self.versions[number - 1];
+        let mut shown = json!({
             "name": format!("{}/{name}/versions/{number}", parent(PROJECT_NUMBER)),
-            "createTime": created,
+            "createTime": micros(version.created),
             "state": "ENABLED",
-            "clientSpecifiedPayloadChecksum": true,
-        })
+        });
+        if version.checked {
+            shown["clientSpecifiedPayloadChecksum"] = true.into();
+        }
+        shown
     }
 }
