@@ -87,6 +87,12 @@ fn read(path: &'static str) -> Result<String, UserError> {
     }
 }
 
+/// Digits alone; the largest number means “as it is” to the kernel, so whoever had it would stay root.
+fn id(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&id| digits && id != u32::MAX)
+}
+
 #[derive(Clone, Copy)]
 struct Account<'a> {
     name: &'a str,
@@ -99,7 +105,7 @@ fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
     passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let (name, _) = (fields.next()?, fields.next()?);
-        let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (uid, gid) = (id(fields.next()?)?, id(fields.next()?)?);
         let home = fields.nth(1).unwrap_or_default();
         Some(Account {
             name,
@@ -120,7 +126,7 @@ fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
     group.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let (name, _) = (fields.next()?, fields.next()?);
-        let gid = fields.next()?.parse().ok()?;
+        let gid = id(fields.next()?)?;
         Some(Group {
             name,
             gid,
@@ -135,7 +141,7 @@ fn find(wanted: &str, passwd: &str, group: &str) -> Result<User, UserError> {
         Some((user, group)) => (user, Some(group)),
         None => (wanted, None),
     };
-    let number = user.parse().ok();
+    let number = id(user);
     let account = accounts(passwd)
         .find(|account| account.name == user)
         .or_else(|| accounts(passwd).find(|account| Some(account.uid) == number));
@@ -168,7 +174,7 @@ fn group_id(wanted: &str, group: &str) -> Result<u32, UserError> {
     groups(group)
         .find(|group| group.name == wanted)
         .map(|group| group.gid)
-        .or_else(|| wanted.parse().ok())
+        .or_else(|| id(wanted))
         .ok_or_else(|| UserError::UnknownGroup(wanted.to_owned()))
 }
 
@@ -210,9 +216,11 @@ mod tests {
             find("agent:none", PASSWD, GROUP),
             Err(UserError::UnknownGroup(_))
         ));
-        assert!(matches!(
-            find("-1", PASSWD, GROUP),
-            Err(UserError::Unknown(_))
-        ));
+        for user in ["-1", "+1000", "4294967295", "4294967296", ""] {
+            let found = find(user, "all:x:4294967295:0::/:", GROUP);
+            assert!(matches!(found, Err(UserError::Unknown(_))), "{user}");
+            let found = find(&format!("0:{user}"), PASSWD, GROUP);
+            assert!(matches!(found, Err(UserError::UnknownGroup(_))), "{user}");
+        }
     }
 }
