@@ -21,6 +21,9 @@ use crate::workspace::Workspace;
 /// Packs under way at once.
 const PACKS: usize = 4;
 
+/// What an entry takes in a tar, in bytes.
+const SMALLEST_ENTRY: u64 = 512;
+
 /// An input that is not to be had.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
@@ -64,7 +67,7 @@ pub(crate) async fn inputs(
         .flat_map(|input| &input.packs)
         .cloned()
         .collect();
-    let policy = Policy::input(user.map(|user| (user.uid, user.gid)));
+    let policy = policy(&packs, user);
     let workspace_error = |error: archive::Error| Stop::setup(Reason::Workspace, &error);
     let unpacker = Unpacker::new(&workspace.input(), policy).map_err(workspace_error)?;
     let unpacker = Arc::new(unpacker);
@@ -77,6 +80,19 @@ pub(crate) async fn inputs(
     workspace
         .check(&spec.inputs)
         .map_err(|error| Stop::setup(Reason::InputMismatch, &error))
+}
+
+/// A pack that unpacks to more than was sent is found before its files fill the memory.
+fn policy(packs: &[Pack], user: Option<&User>) -> Policy {
+    let size = packs
+        .iter()
+        .fold(0_u64, |sum, pack| sum.saturating_add(pack.size));
+    Policy {
+        max_bytes: size,
+        // Each has a header; a directory may count again, for a file of it that comes before it.
+        max_entries: size / SMALLEST_ENTRY * 2,
+        ..Policy::input(user.map(|user| (user.uid, user.gid)))
+    }
 }
 
 async fn all(

@@ -95,6 +95,26 @@ fn a_poisoned_pack_is_found_before_the_command_starts() {
 }
 
 #[test]
+fn a_pack_that_unpacks_to_more_than_was_sent_is_stopped_early() {
+    let site = Site::start();
+    let source = tempfile::tempdir().unwrap();
+    let data = source.path().join("data");
+    write(&data, b"data", 0o644);
+    let mut mixed = site.input("data", &data);
+    write(&data, &vec![0; 50 << 20], 0o644);
+    let bomb = site.input("data", &data);
+    mixed.packs[0].md5.clone_from(&bomb.packs[0].md5);
+    let mut spec = shell("touch output/ran");
+    spec.inputs.push(mixed);
+    let ran = Task::new(&site, spec).finish();
+    assert_eq!(ran.report().problem.unwrap().reason, Reason::InputMismatch);
+    let written = tree(&ran.workspace().join("input"));
+    let held: usize = written.iter().map(|(.., content)| content.len()).sum();
+    assert!(held < 1 << 20, "{held} bytes were written");
+    assert!(!ran.workspace().join("output/ran").exists());
+}
+
+#[test]
 fn a_pack_that_is_no_archive_is_named() {
     let site = Site::start();
     let source = tempfile::tempdir().unwrap();
