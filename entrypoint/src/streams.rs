@@ -68,11 +68,13 @@ fn carry(pipe: &OwnedFd, drain: &OwnedFd, capture: &Capture, stream: Stream) {
     let mut console = Console::new(stream);
     let mut buffer = vec![0; PIECE];
     let mut until = None;
-    while let Ok((readable, draining)) = wait(pipe, drain) {
+    while let Ok((readable, open, draining)) = wait(pipe, drain) {
         if draining && !readable {
             break;
         }
-        if draining && Instant::now() > *until.get_or_insert_with(|| Instant::now() + DRAIN) {
+        // What is in a pipe without writers ends by itself.
+        if draining && open && Instant::now() > *until.get_or_insert_with(|| Instant::now() + DRAIN)
+        {
             break;
         }
         match rustix::io::read(pipe, &mut buffer[..]) {
@@ -87,7 +89,8 @@ fn carry(pipe: &OwnedFd, drain: &OwnedFd, capture: &Capture, stream: Stream) {
     }
 }
 
-fn wait(pipe: &impl AsFd, drain: &impl AsFd) -> rustix::io::Result<(bool, bool)> {
+/// Whether there is something to read, whether the pipe has a writer, and whether it is time to end.
+fn wait(pipe: &impl AsFd, drain: &impl AsFd) -> rustix::io::Result<(bool, bool, bool)> {
     loop {
         let mut fds = [
             PollFd::new(pipe, PollFlags::IN),
@@ -96,7 +99,11 @@ fn wait(pipe: &impl AsFd, drain: &impl AsFd) -> rustix::io::Result<(bool, bool)>
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error),
-            Ok(_) => return Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty())),
+            Ok(_) => {
+                let events = fds[0].revents();
+                let open = !events.contains(PollFlags::HUP);
+                return Ok((!events.is_empty(), open, !fds[1].revents().is_empty()));
+            }
         }
     }
 }
