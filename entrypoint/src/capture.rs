@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use wire::contract::Captured;
+use wire::contract::{Captured, INLINE_LIMIT};
 use wire::names::Stream;
 
 /// The bound at first, in bytes of both streams together.
@@ -34,8 +34,8 @@ pub(crate) struct Capture {
 #[derive(Debug, Default)]
 struct State {
     pending: [Vec<u8>; 2],
-    /// Bytes of the chunk that was taken last, until it is known to be sent or lost.
-    under_way: [usize; 2],
+    /// Bytes that are in the bucket.
+    sent: [u64; 2],
     captured: [Captured; 2],
     chunks: u32,
     abandoned: bool,
@@ -70,7 +70,6 @@ impl Capture {
         state.captured[stream as usize].bytes += bytes.len() as u64;
         while !bytes.is_empty() {
             if state.abandoned {
-                state.captured[stream as usize].lost += bytes.len() as u64;
                 return;
             }
             let space = state.bound().saturating_sub(state.held());
@@ -104,7 +103,6 @@ impl Capture {
         let sequence = state.chunks;
         state.chunks += 1;
         state.captured[stream as usize].chunks += 1;
-        state.under_way[stream as usize] = bytes.len();
         self.space.notify_all();
         Some(Chunk {
             sequence,
@@ -113,24 +111,14 @@ impl Capture {
         })
     }
 
-    /// The stream's last chunk is in the bucket, or never will be.
-    pub(crate) fn settle(&self, stream: Stream, sent: bool) {
-        let mut state = self.lock();
-        let bytes = std::mem::take(&mut state.under_way[stream as usize]);
-        if !sent {
-            state.captured[stream as usize].lost += bytes as u64;
-        }
+    /// A chunk is in the bucket. One that never comes here is lost.
+    pub(crate) fn settle(&self, chunk: &Chunk) {
+        self.lock().sent[chunk.stream as usize] += chunk.bytes.len() as u64;
     }
 
-    /// Nobody takes or sends any more: what is pending or under way is lost, and so is what comes.
+    /// Nobody takes or sends any more: nobody waits for space either, and what comes is lost.
     pub(crate) fn abandon(&self) {
-        let mut state = self.lock();
-        state.abandoned = true;
-        for stream in STREAMS {
-            let pending = std::mem::take(&mut state.pending[stream as usize]);
-            let under_way = std::mem::take(&mut state.under_way[stream as usize]);
-            state.captured[stream as usize].lost += (pending.len() + under_way) as u64;
-        }
+        self.lock().abandoned = true;
         self.space.notify_all();
     }
 
@@ -140,13 +128,24 @@ impl Capture {
         (state.chunks == 0 && state.held() <= limit).then(|| state.held())
     }
 
-    /// How both streams stand in the report; what is still pending rides in it.
+    /// How both streams stand in the report. A stream without chunks rides in it if it is short enough; of any
+    /// other, what is not in the bucket by now is lost.
     pub(crate) fn report(&self) -> [Captured; 2] {
         let mut state = self.lock();
+        let mut room = INLINE_LIMIT;
         STREAMS.map(|stream| {
             let pending = std::mem::take(&mut state.pending[stream as usize]);
+            let size = pending.len();
             let mut captured = state.captured[stream as usize].clone();
-            captured.inline = (captured.chunks == 0 && captured.lost == 0).then(|| pending.into());
+            let whole = captured.chunks == 0 && size as u64 == captured.bytes && size <= room;
+            let saved = if whole {
+                room -= size;
+                captured.inline = Some(pending.into());
+                captured.bytes
+            } else {
+                state.sent[stream as usize]
+            };
+            captured.lost = captured.bytes - saved;
             captured
         })
     }
@@ -175,6 +174,7 @@ mod tests {
             if let Some(chunk) = capture.take(Stream::Stderr) {
                 assert!(chunk.bytes.len() <= SMALLEST);
                 got.extend_from_slice(&chunk.bytes);
+                capture.settle(&chunk);
             }
         }
         writer.join().unwrap();
@@ -206,8 +206,7 @@ mod tests {
     fn an_abandoned_buffer_lets_its_writers_go_and_counts() {
         let capture = Capture::default();
         capture.push(Stream::Stdout, b"sent");
-        capture.take(Stream::Stdout).unwrap();
-        capture.settle(Stream::Stdout, true);
+        capture.settle(&capture.take(Stream::Stdout).unwrap());
         capture.push(Stream::Stdout, b"under way");
         capture.take(Stream::Stdout).unwrap();
         capture.push(Stream::Stdout, b"pending");
@@ -216,6 +215,21 @@ mod tests {
         let [out, _] = capture.report();
         assert_eq!(out.bytes - out.lost, 4);
         assert_eq!(out.inline, None);
+    }
+
+    #[test]
+    fn what_no_chunk_has_rides_in_the_report_of_an_abandoned_buffer() {
+        let capture = Capture::default();
+        capture.push(Stream::Stdout, b"under way");
+        capture.take(Stream::Stdout).unwrap();
+        capture.push(Stream::Stderr, b"pending");
+        capture.abandon();
+        let [out, err] = capture.report();
+        assert_eq!((out.lost, out.inline), (9, None));
+        assert_eq!(
+            (err.lost, err.inline),
+            (0, Some(b"pending".to_vec().into()))
+        );
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Which task this is, what it does, and that nobody else does it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use wire::api::ApiError;
+use wire::api::{ApiError, ErrorKind};
 use wire::bucket::Bucket;
 use wire::contract::{
     Claim, ContractError, Document, Problem, Reason, Spec, SpecSource, Start, TaskRange, VERSION,
@@ -12,11 +14,16 @@ use wire::contract::{
 use wire::names::{Attempt, AttemptObjects, StartUri};
 
 use crate::environment::Environment;
-use crate::stop::problem;
-use crate::storage::{Store, may_exist, new_object};
+use crate::interrupt::{COLLECT_UNTIL, Interrupt};
+use crate::stop::{Stop, problem};
+use crate::storage::{Buckets, Store, may_exist, new_object};
 
 /// The largest start or spec we read, in bytes.
 const DOCUMENT_LIMIT: u64 = 64 << 20;
+
+/// What a 403 or 404 on a start or a spec means.
+const NOT_THERE: &str = "what this task should do is not in the bucket, or the container's service account may not \
+    read it, for which it needs `roles/storage.legacyObjectReader` there";
 
 /// A task that is ours to do.
 #[derive(Debug)]
@@ -24,7 +31,7 @@ pub(crate) struct Task {
     /// Where it writes.
     pub(crate) store: Store,
     /// What it does, or why that cannot be known.
-    pub(crate) spec: Result<Spec, Problem>,
+    pub(crate) spec: Result<Spec, Stop>,
 }
 
 /// Why there is no task.
@@ -33,6 +40,12 @@ pub(crate) enum ClaimError {
     /// The start cannot be had.
     #[error("cannot learn what to do")]
     Start(#[source] ApiError),
+    /// As storage says it to those who may not list.
+    #[error("{NOT_THERE}")]
+    NotThere(#[source] ApiError),
+    /// We were asked to end before anything was claimed.
+    #[error("cancelled before the attempt was claimed")]
+    Cancelled,
     /// The start cannot be understood, not even as far as the task's number.
     #[error("cannot learn what to do")]
     Contract(#[source] ContractError),
@@ -57,12 +70,23 @@ pub(crate) enum ClaimError {
 }
 
 /// Reads the start, claims the attempt and reads its spec.
-pub(crate) async fn claim(bucket: &Bucket, environment: &Environment) -> Result<Task, ClaimError> {
+///
+/// An interrupt ends the reading at once, but not the claiming: a claim is followed by a report.
+pub(crate) async fn claim(
+    buckets: Buckets,
+    environment: &Environment,
+    interrupt: &Interrupt,
+) -> Result<Task, ClaimError> {
     let uri = &environment.start;
-    let (_, json) = bucket
-        .read(&uri.run.start(uri.start), DOCUMENT_LIMIT)
+    let name = uri.run.start(uri.start);
+    let (_, json) = interrupt
+        .cut(Duration::ZERO, buckets.cold.read(&name, DOCUMENT_LIMIT))
         .await
-        .map_err(ClaimError::Start)?;
+        .ok_or(ClaimError::Cancelled)?
+        .map_err(|error| match error.kind {
+            ErrorKind::NotFound | ErrorKind::Forbidden => ClaimError::NotThere(error),
+            _ => ClaimError::Start(error),
+        })?;
     let (task, source) = find(uri, environment.index, &json)?;
     drop(json);
     let attempt = Attempt {
@@ -79,12 +103,16 @@ pub(crate) async fn claim(bucket: &Bucket, environment: &Environment) -> Result<
         attempt,
         key,
     };
-    let store = Store {
-        bucket: bucket.clone(),
-        objects,
+    let store = Store::new(buckets.clone(), interrupt.clone(), objects);
+    let (claimed, spec) = tokio::join!(
+        interrupt.cut(COLLECT_UNTIL, write(&buckets.cold, &store.objects)),
+        interrupt.cut(Duration::ZERO, spec(&buckets.cold, uri, source)),
+    );
+    claimed.ok_or(ClaimError::Cancelled)??;
+    let spec = match spec {
+        Some(spec) => spec.map_err(Stop::Setup),
+        None => Err(Stop::Cancelled),
     };
-    let (claimed, spec) = tokio::join!(write(&store), spec(bucket, uri, source));
-    claimed?;
     Ok(Task { store, spec })
 }
 
@@ -136,7 +164,12 @@ async fn spec(
             let (_, json) = bucket
                 .read(&uri.run.spec(k), DOCUMENT_LIMIT)
                 .await
-                .map_err(|error| problem(Reason::Spec, &error))?;
+                .map_err(|error| match error.kind {
+                    ErrorKind::NotFound | ErrorKind::Forbidden => {
+                        problem(Reason::Spec, &ClaimError::NotThere(error))
+                    }
+                    _ => problem(Reason::Spec, &error),
+                })?;
             Spec::from_json(&json).map_err(|error| problem(Reason::Spec, &error))?
         }
     };
@@ -162,21 +195,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-async fn write(store: &Store) -> Result<(), ClaimError> {
-    let attempt = store.objects.attempt;
+async fn write(bucket: &Bucket, objects: &AttemptObjects) -> Result<(), ClaimError> {
+    let attempt = objects.attempt;
     let failed = |source| ClaimError::Claim { attempt, source };
     let claim = Claim {
         version: VERSION,
-        key_sha256: hex(&Sha256::digest(store.objects.key.as_bytes())),
+        key_sha256: hex(&Sha256::digest(objects.key.as_bytes())),
         entrypoint: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Timestamp::now(),
     };
     let body = serde_json::to_vec(&claim).map_err(|source| failed(Box::new(source)))?;
-    let name = store.objects.claim();
+    let name = objects.claim();
     let object = new_object("application/json");
-    match store.bucket.insert(&name, &object, Bytes::from(body)).await {
+    match bucket.insert(&name, &object, Bytes::from(body)).await {
         Ok(_) => Ok(()),
-        Err(error) if may_exist(error.kind) => match holder(store, &name).await {
+        Err(error) if may_exist(error.kind) => match holder(bucket, &name).await {
             // The first answer to our own request was lost, and the client asked again.
             Some(holder) if holder == claim.key_sha256 => Ok(()),
             Some(_) => Err(ClaimError::Twin(attempt)),
@@ -187,8 +220,8 @@ async fn write(store: &Store) -> Result<(), ClaimError> {
 }
 
 /// Whose key the claim names; a claim that cannot be read names somebody else's.
-async fn holder(store: &Store, name: &str) -> Option<String> {
-    let (_, json) = store.bucket.read(name, DOCUMENT_LIMIT).await.ok()?;
+async fn holder(bucket: &Bucket, name: &str) -> Option<String> {
+    let (_, json) = bucket.read(name, DOCUMENT_LIMIT).await.ok()?;
     Some(Claim::from_json(&json).map_or_else(|_| String::new(), |claim| claim.key_sha256))
 }
 

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::names::Stream;
 
-/// A pipe that polls as writable takes this much without blocking.
+/// A pipe that polls as writable takes this much without blocking: no more than `PIPE_BUF`.
 const PIECE: usize = 4096;
 
 /// So long may the reader at the other end stall before it loses the copy of the command's output.
@@ -15,6 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So long for a message of ours, which the report has too.
 const MESSAGE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often a wait looks whether we are in a hurry.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Whether there is no time to wait for a reader that stalls.
+static HURRY: AtomicBool = AtomicBool::new(false);
+
+/// Our two streams may be one pipe: between poll and write nobody else may fill it.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// SIGKILL is near: from now on a reader that stalls is waited for as briefly as for a message.
+pub(crate) fn hurry() {
+    HURRY.store(true, Ordering::Relaxed);
+}
 
 /// One of our own streams.
 #[derive(Debug)]
@@ -53,30 +69,47 @@ pub(crate) fn say(message: &str) {
 }
 
 fn copy(target: &impl AsFd, mut bytes: &[u8], patience: Duration) -> bool {
+    let mut stalled = Instant::now();
     while !bytes.is_empty() {
-        let piece = &bytes[..bytes.len().min(PIECE)];
-        match writable(target, patience) {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return false,
-        }
-        match rustix::io::write(target, piece) {
-            Ok(0) => return false,
-            Ok(written) => bytes = &bytes[written..],
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-            Err(_) => return false,
+        match write_some(target, &bytes[..bytes.len().min(PIECE)]) {
+            Ok(Some(0)) | Err(_) => return false,
+            Ok(Some(written)) => {
+                bytes = &bytes[written..];
+                stalled = Instant::now();
+            }
+            Ok(None) => {
+                let hurry = HURRY.load(Ordering::Relaxed);
+                let patience = if hurry { MESSAGE_PATIENCE } else { patience };
+                if stalled.elapsed() >= patience || writable(target, GLANCE).is_err() {
+                    return false;
+                }
+            }
         }
     }
     true
 }
 
+/// Writes without waiting; `None` if the pipe is full.
+fn write_some(target: &impl AsFd, piece: &[u8]) -> rustix::io::Result<Option<usize>> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !writable(target, Duration::ZERO)? {
+        return Ok(None);
+    }
+    match rustix::io::write(target, piece) {
+        Ok(written) => Ok(Some(written)),
+        Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for so long at the most. A reader that has left is an error.
 fn writable(target: &impl AsFd, patience: Duration) -> rustix::io::Result<bool> {
     let timeout = Timespec::try_from(patience).ok();
-    loop {
-        let mut fds = [PollFd::new(target, PollFlags::OUT)];
-        match poll(&mut fds, timeout.as_ref()) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error),
-            Ok(ready) => return Ok(ready > 0 && fds[0].revents().contains(PollFlags::OUT)),
-        }
+    let mut fds = [PollFd::new(target, PollFlags::OUT)];
+    match poll(&mut fds, timeout.as_ref()) {
+        Err(rustix::io::Errno::INTR) | Ok(0) => Ok(false),
+        Err(error) => Err(error),
+        Ok(_) if fds[0].revents().contains(PollFlags::OUT) => Ok(true),
+        Ok(_) => Err(rustix::io::Errno::PIPE),
     }
 }

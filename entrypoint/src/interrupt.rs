@@ -10,11 +10,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::console;
+
 /// From the interrupt on, the command has this long to end by itself.
 pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(3);
 
 /// From the interrupt on, outputs and logs have this long to be saved; the rest is the report's.
 pub(crate) const COLLECT_UNTIL: Duration = Duration::from_millis(8_500);
+
+/// Between the interrupt and SIGKILL, what the command wrote is read for so long after its end.
+pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 
 /// Tells whether and when we were asked to end.
 #[derive(Debug, Clone)]
@@ -38,10 +43,16 @@ impl Interrupt {
                 _ = interrupt.recv() => {}
             }
             sender.send_replace(Some(Instant::now()));
+            console::hurry();
             // The time of the first one counts, for as long as we live.
             sender.closed().await;
         });
         Ok(Self(receiver))
+    }
+
+    /// Whether it came.
+    pub(crate) fn came(&self) -> bool {
+        self.0.borrow().is_some()
     }
 
     /// Waits for so long after it; for ever if it never comes.

@@ -43,6 +43,16 @@ use crate::stop::{Stop, chain};
 use crate::storage::Store;
 use crate::workspace::Workspace;
 
+/// All threads for blocking work: four packs, a checkpoint and its successor, and names to be resolved. They are
+/// made before the command, which may leave none for us.
+const THREADS: usize = 8;
+
+/// As long as a task may run, and longer.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+
+/// A thread that is busy for so long does not save the making of the next.
+const WARM_UP: Duration = Duration::from_millis(20);
+
 /// Does the task that the environment names.
 ///
 /// To be called from the first thread of a process that does nothing else, outside of any runtime: it waits for
@@ -79,7 +89,12 @@ fn begin() -> Result<u8, Box<dyn std::error::Error>> {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(THREADS)
+        .thread_keep_alive(FOR_EVER)
         .build()?;
+    for _ in 0..THREADS {
+        runtime.spawn_blocking(|| std::thread::sleep(WARM_UP));
+    }
     let code = runtime.block_on(attend(environment));
     // A thread that waits for a dead disk or a full pipe must not keep us.
     runtime.shutdown_background();
@@ -90,15 +105,10 @@ fn begin() -> Result<u8, Box<dyn std::error::Error>> {
 async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Error>> {
     let mut clock = Clock::start();
     let interrupt = Interrupt::listen()?;
-    let bucket = storage::connect(&environment)?;
-    let Some(claimed) = interrupt
-        .cut(Duration::ZERO, claim::claim(&bucket, &environment))
-        .await
-    else {
-        return Ok(exit::CANCELLED);
-    };
-    let Task { store, spec } = match claimed {
+    let buckets = storage::connect(&environment)?;
+    let Task { store, spec } = match claim::claim(buckets, &environment, &interrupt).await {
         Ok(task) => task,
+        Err(ClaimError::Cancelled) => return Ok(exit::CANCELLED),
         Err(twin @ ClaimError::Twin(_)) => {
             say(&twin.to_string());
             return Ok(exit::TWIN);
@@ -125,23 +135,23 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     if let Some(Problem { message, .. }) = unsaid {
         say(&message);
     }
-    Ok(code?)
+    code.map_err(|error| store.redact(&chain(&error)).into())
 }
 
 async fn perform(
-    spec: Result<Spec, Problem>,
+    spec: Result<Spec, Stop>,
     environment: Environment,
     store: &Store,
     interrupt: &Interrupt,
     report: &mut Report,
     clock: &mut Clock,
 ) -> Result<(), Stop> {
-    let mut spec = spec.map_err(Stop::Setup)?;
+    let mut spec = spec?;
     let user =
         user::resolve(spec.user.as_deref()).map_err(|error| Stop::setup(Reason::User, &error))?;
     let workspace = Workspace::create(&environment.workspace, user.as_ref())
         .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
-    let fetch = fetch::inputs(&store.bucket, &spec, &workspace, user.as_ref());
+    let fetch = fetch::inputs(store.bucket(), &spec, &workspace, user.as_ref());
     interrupt
         .cut(Duration::ZERO, fetch)
         .await

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use wire::contract::INLINE_LIMIT;
 
-use crate::capture::{Capture, STREAMS};
+use crate::capture::{Capture, Chunk, STREAMS};
 use crate::console::say;
 use crate::stop::chain;
 use crate::storage::{Store, new_object};
@@ -27,7 +27,9 @@ pub(crate) async fn upload(
     interval: Duration,
     mut finish: oneshot::Receiver<()>,
 ) {
+    let guard = Guard(&capture);
     let begun = Instant::now();
+    let mut kept = None;
     loop {
         tokio::select! {
             biased;
@@ -35,10 +37,23 @@ pub(crate) async fn upload(
             () = capture.full() => {}
             () = sleep_until(Instant::now() + pause(interval, begun.elapsed())) => {}
         }
-        flush(&store, &capture).await;
+        flush(&store, &capture, &mut kept).await;
     }
     if capture.inline_size(INLINE_LIMIT).is_none() {
-        flush(&store, &capture).await;
+        flush(&store, &capture, &mut kept).await;
+    }
+    if let Some(chunk) = kept {
+        say(&format!("{} bytes of the log are lost", chunk.bytes.len()));
+    }
+    std::mem::forget(guard);
+}
+
+/// Whoever waits for space must not wait for an uploader that has ended before its time.
+struct Guard<'a>(&'a Capture);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -46,22 +61,25 @@ fn pause(interval: Duration, age: Duration) -> Duration {
     interval.max((age / AGE_PER_PAUSE).min(SLOWEST))
 }
 
-async fn flush(store: &Store, capture: &Capture) {
-    for stream in STREAMS {
-        let Some(chunk) = capture.take(stream) else {
+/// Sends what is pending. A chunk that cannot be sent is kept for the next time, and nothing goes before it: who
+/// follows the log waits at a gap. Meanwhile the buffer fills, and the command waits.
+async fn flush(store: &Store, capture: &Capture, kept: &mut Option<Chunk>) {
+    let object = new_object("application/octet-stream");
+    for next in [None, Some(STREAMS[0]), Some(STREAMS[1])] {
+        if let Some(stream) = next {
+            *kept = capture.take(stream);
+        }
+        let Some(chunk) = kept else {
             continue;
         };
         let name = store.objects.log(chunk.sequence, chunk.stream);
-        let size = chunk.bytes.len();
-        let object = new_object("application/octet-stream");
-        let sent = store.create(&name, &object, chunk.bytes).await;
-        capture.settle(stream, sent.is_ok());
-        if let Err(error) = sent {
-            say(&format!(
-                "{size} bytes of the log are lost: {}",
-                chain(&error)
-            ));
+        if let Err(error) = store.create(&name, &object, chunk.bytes.clone()).await {
+            let cause = store.redact(&chain(&error));
+            say(&format!("log chunk {} waits: {cause}", chunk.sequence));
+            return;
         }
+        capture.settle(chunk);
+        *kept = None;
     }
 }
 

@@ -41,19 +41,21 @@ pub(crate) enum OutputsError {
     Cut,
 }
 
-/// Packs a directory and saves it: in the report if the archive has at the most `inline` bytes, else in the
-/// attempt's object.
+/// Packs a directory and saves it: in the report if the archive has at the most `inline` bytes (which need not be
+/// known before it is packed), else in the attempt's object.
 pub(crate) async fn save(
     store: &Store,
     directory: PathBuf,
     limit: Option<u64>,
-    inline: usize,
+    inline: impl Future<Output = usize>,
 ) -> Result<Outputs, OutputsError> {
     let name = store.objects.outputs();
     let mut tries = 1;
     loop {
         match pack(store, &name, directory.clone(), limit).await {
-            Ok((packed, archive)) => return settle(store, &name, packed, archive, inline).await,
+            Ok((packed, archive)) => {
+                return settle(store, &name, packed, archive, inline.await).await;
+            }
             Err(OutputsError::Send(error)) if tries < TRIES && is_lost(error.kind) => tries += 1,
             Err(error) => return Err(error),
         }
@@ -197,7 +199,7 @@ async fn send(
 async fn finish(store: &Store, name: &str, upload: Upload) -> Result<ObjectMeta, OutputsError> {
     match upload.finish().await {
         Err(error) if may_exist(error.kind) => store
-            .bucket
+            .bucket()
             .stat(name)
             .await
             .map_err(|_| OutputsError::Send(error)),

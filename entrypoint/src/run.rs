@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use wire::contract::{INLINE_LIMIT, Outcome, Outputs, Problem, Reason, Report, Spec};
 
 use crate::capture::{Capture, STREAMS};
 use crate::command::{End, Running};
 use crate::console::say;
 use crate::family::Family;
-use crate::interrupt::{COLLECT_UNTIL, Interrupt};
+use crate::interrupt::{COLLECT_UNTIL, DRAIN, Interrupt};
 use crate::launch::Launch;
 use crate::outputs::{self, OutputsError};
 use crate::spawn::SpawnError;
@@ -157,12 +158,10 @@ impl Ended {
     ) {
         let capture = self.capture.clone();
         let saved = interrupt
-            .cut(COLLECT_UNTIL, self.save(output, limit, store))
+            .cut(COLLECT_UNTIL, self.save(output, limit, store, interrupt))
             .await;
-        if saved.is_none() {
-            capture.abandon();
-        }
         [report.stdout, report.stderr] = capture.report();
+        capture.abandon();
         match saved.unwrap_or(Err(OutputsError::Cut)) {
             Ok(outputs) => report.outputs = outputs,
             Err(error) => enter_loss(report, &error),
@@ -174,19 +173,36 @@ impl Ended {
         output: PathBuf,
         limit: Option<u64>,
         store: &Store,
+        interrupt: &Interrupt,
     ) -> Result<Outputs, OutputsError> {
         if let Some(family) = self.left {
             family.end().await;
         }
-        self.streams.drained().await;
-        // The streams' claim on the report comes first: they are known by now.
-        let inline = INLINE_LIMIT - self.capture.inline_size(INLINE_LIMIT).unwrap_or(0);
-        // The uploader may have given up, and said so.
-        let _ = self.finish_logs.send(());
-        let logs = self.logs.join_next();
-        let (_, outputs) = tokio::join!(logs, outputs::save(store, output, limit, inline));
+        let (tell_room, room) = oneshot::channel();
+        let logs = async {
+            tokio::select! {
+                biased;
+                () = self.streams.drained() => {}
+                () = late(interrupt) => {}
+            }
+            // The streams' claim on the report comes first: they are known by now.
+            let size = self.capture.inline_size(INLINE_LIMIT).unwrap_or(0);
+            // The outputs may have failed already.
+            let _ = tell_room.send(INLINE_LIMIT - size);
+            // The uploader may have given up, and said so.
+            let _ = self.finish_logs.send(());
+            self.logs.join_next().await
+        };
+        let room = async { room.await.unwrap_or(0) };
+        let (_, outputs) = tokio::join!(logs, outputs::save(store, output, limit, room));
         outputs
     }
+}
+
+/// Comes when nobody waits any longer for what an interrupted command wrote.
+async fn late(interrupt: &Interrupt) {
+    interrupt.after(Duration::ZERO).await;
+    sleep(DRAIN).await;
 }
 
 /// Outputs that are lost change what we say of a command that ended by itself; its code stays.

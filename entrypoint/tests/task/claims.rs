@@ -121,6 +121,7 @@ fn a_start_that_cannot_be_read_leaves_a_message_and_no_claim() {
     assert_eq!(ran.code(), 125);
     let stderr = String::from_utf8_lossy(&ran.output.stderr).into_owned();
     assert!(stderr.contains(&run.start(0)), "{stderr}");
+    assert!(stderr.contains("legacyObjectReader"), "{stderr}");
     let run = site.run(shell("true"));
     let beyond = Task::of_run(&site, run)
         .env("CLOUD_RUN_TASK_INDEX", "5")

@@ -1,7 +1,8 @@
 //! Ends that are not the command's own.
 
 use rustix::process::Signal;
-use wire::contract::{Archive, Outcome, Reason};
+use wire::contract::{Archive, Outcome, Reason, SpecSource};
+use wire::names::RunId;
 
 use crate::proxy::{Fault, Proxy};
 use crate::shell;
@@ -126,7 +127,9 @@ fn sigterm_while_the_outputs_cannot_be_sent_still_reports() {
     let site = Site::start();
     let text = "head -c 3000000 /dev/urandom >output/large; echo said; exit 5";
     let proxy = Proxy::start(&site.storage, b".tar.gz\"", Fault::Stall);
-    let task = Task::new(&site, shell(text))
+    let mut spec = shell(text);
+    spec.log_interval_ms = 60_000;
+    let task = Task::new(&site, spec)
         .env("STORAGE_EMULATOR_HOST", &proxy.address)
         .start();
     crate::task::until(|| proxy.met() > 0, "the upload");
@@ -137,6 +140,43 @@ fn sigterm_while_the_outputs_cannot_be_sent_still_reports() {
     assert_eq!((report.outcome, report.code), (Outcome::Cancelled, Some(5)));
     assert_eq!(report.outputs.archive, Archive::None);
     assert_eq!(report.problem.as_ref().unwrap().reason, Reason::Outputs);
+    assert_eq!(ran.stdout(), "said\n");
+}
+
+#[test]
+fn a_container_log_that_nobody_reads_takes_no_time_from_the_outputs_after_sigterm() {
+    let site = Site::start();
+    // More than our end of the pipe holds, less than that and the command's own.
+    let task = Task::new(&site, shell("seq 20000; touch output/up; sleep 60")).start();
+    task.until("output/up");
+    task.signal(Signal::TERM);
+    let reports = task.task.run.reports();
+    // Nobody reads before the task has ended.
+    crate::task::until(|| !site.list(&reports).is_empty(), "the report");
+    let ran = task.finish();
+    assert_eq!(ran.code(), 143);
+    assert_eq!(ran.stdout().lines().count(), 20_000);
+    assert!(ran.outputs().path().join("up").exists());
+    assert!(ran.output.stdout.len() < ran.stdout().len());
+}
+
+#[test]
+fn sigterm_between_claim_and_spec_is_reported() {
+    let site = Site::start();
+    let run = RunId::new();
+    site.start_run(run, SpecSource::Object(3));
+    let proxy = Proxy::start(&site.storage, b"specs%2F", Fault::Stall);
+    let task = Task::of_run(&site, run)
+        .env("STORAGE_EMULATOR_HOST", &proxy.address)
+        .start();
+    crate::task::until(
+        || proxy.met() > 0 && !site.list(&run.claims()).is_empty(),
+        "the spec's reading",
+    );
+    task.signal(Signal::TERM);
+    let ran = task.finish();
+    assert_eq!(ran.code(), 143);
+    assert_eq!(ran.report().outcome, Outcome::Cancelled);
 }
 
 #[test]

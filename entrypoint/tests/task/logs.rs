@@ -3,6 +3,7 @@
 use wire::contract::INLINE_LIMIT;
 use wire::names::Stream;
 
+use crate::proxy::{Fault, Proxy};
 use crate::shell;
 use crate::site::Site;
 use crate::task::{Task, until};
@@ -39,6 +40,25 @@ fn a_long_one_can_be_followed() {
         (ran.stdout(), ran.stderr()),
         ("first\nsecond\n".to_owned(), "err\n".to_owned())
     );
+}
+
+#[test]
+fn a_chunk_that_is_refused_leaves_no_gap_and_does_not_tell_the_key() {
+    let site = Site::start();
+    let mut spec = shell("echo first; until [ -e go ]; do sleep 0.05; done; echo second");
+    spec.log_interval_ms = 100;
+    let proxy = Proxy::start(&site.storage, b"/logs/", Fault::RefuseOnce);
+    let task = Task::new(&site, spec)
+        .env("STORAGE_EMULATOR_HOST", &proxy.address)
+        .start();
+    let run = task.task.run;
+    until(|| !site.list(&run.logs()).is_empty(), "the first chunk");
+    std::fs::write(task.task.workspace().join("go"), "").unwrap();
+    let ran = task.finish();
+    assert_eq!(ran.stdout(), "first\nsecond\n");
+    let log = String::from_utf8_lossy(&ran.output.stderr).into_owned();
+    assert!(log.contains("log chunk 0"), "{log}");
+    assert!(!log.contains(&ran.objects().key), "{log}");
 }
 
 #[test]

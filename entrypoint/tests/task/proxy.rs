@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The proxy answers 403 by itself.
     Refuse,
+    /// The same, the first time only.
+    RefuseOnce,
 }
 
 /// A proxy; its threads end with their connections.
@@ -66,8 +68,9 @@ fn serve(
             match fault {
                 Fault::Stall => continue,
                 Fault::LoseAnswer if before == 0 => lose.store(1, Ordering::SeqCst),
+                Fault::RefuseOnce if before > 0 => {}
                 Fault::LoseAnswer => {}
-                Fault::Refuse => {
+                Fault::Refuse | Fault::RefuseOnce => {
                     let answer =
                         "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
                     let _ = client.write_all(answer.as_bytes());
