@@ -35,9 +35,12 @@ pub(super) enum Verb {
     Emulator(EmulatorArguments),
 }
 
-/// Exit code: the command's own. 124 the timeout, 125 sortie's own failure, 126/127 the command cannot be
-/// run or found, 130 interrupted; several tasks: 0 if all exited with 0, else 1.
+const EXIT_CODES: &str = "Exit code: the command's own; 128+n if signal n ended it; 124 its timeout; 125 sortie's own \
+failure; 126 and 127 the command cannot be run or found; 130 interrupted. Several tasks: 0 if all exited with 0, else 1.";
+
+/// What to run, with what, and what becomes of it.
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(super) struct RunArguments {
     /// A task file (TOML), instead of a command.
     #[arg(value_name = "TASKFILE.toml", conflicts_with_all = ["command", "shell_file"])]
