@@ -45,7 +45,11 @@ pub(crate) fn run(steps: &[Step], program: &Program) -> Result<i32, Error> {
     // Blocked before there is a child, so that none gets lost; they wait for us in the kernel.
     let mut signals: SigSet = FORWARDED.into_iter().collect();
     signals.add(Signal::SIGCHLD);
-    kernel::default_action(Signal::SIGCHLD);
+    // A signal that is ignored is not kept while it is blocked, and stays ignored in the program: a shell that starts
+    // something in the background ignores INT and QUIT for it.
+    for signal in FORWARDED.into_iter().chain([Signal::SIGCHLD]) {
+        kernel::default_action(signal);
+    }
     let before = signals
         .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
         .map_err(cannot("block signals"))?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -39,6 +39,25 @@ fn an_end_by_a_signal_is_128_and_its_number() {
     let inner = only_child_of(&child);
     kill(inner, Signal::SIGKILL).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(128 + 9));
+}
+
+/// As for what a shell starts in the background.
+#[test]
+fn signals_that_our_starter_ignores_are_passed_on_too() {
+    let enclosure = Enclosure::new();
+    let script = "trap 'exit 7' INT; echo ready; while :; do sleep 0.05; done";
+    let plain = enclosure.command(&["/bin/sh", "-c", script]);
+    let mut ignoring = Command::new("/bin/sh");
+    ignoring.args(["-c", "trap '' INT QUIT HUP; exec \"$0\" \"$@\""]);
+    ignoring.arg(plain.get_program()).args(plain.get_args());
+    ignoring.envs(
+        plain
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let mut child = ready(ignoring);
+    kill(pid(&child), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
 #[test]
@@ -115,11 +134,11 @@ fn a_missing_workspace_is_named() {
 
 /// Starts a script and waits until it has said one line.
 fn started(enclosure: &Enclosure, script: &str) -> Child {
-    let mut child = enclosure
-        .command(&["/bin/sh", "-c", script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    ready(enclosure.command(&["/bin/sh", "-c", script]))
+}
+
+fn ready(mut command: Command) -> Child {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
