@@ -165,7 +165,7 @@ pub(crate) fn leave_keyring() {
 }
 
 /// Back to the default action: Rust ignores PIPE, and whoever started us may ignore CHLD, which would lose exit codes,
-/// or INT, which would not be passed on.
+/// or INT, which the program would then ignore too.
 #[expect(
     unsafe_code,
     reason = "setting an action is unsafe for handlers, of which this is none"

@@ -45,7 +45,7 @@ pub(crate) fn run(steps: &[Step], program: &Program) -> Result<i32, Error> {
     // Blocked before there is a child, so that none gets lost; they wait for us in the kernel.
     let mut signals: SigSet = FORWARDED.into_iter().collect();
     signals.add(Signal::SIGCHLD);
-    // A signal that is ignored is not kept while it is blocked, and stays ignored in the program: a shell that starts
+    // What is ignored here would stay ignored in the program, and forwarding it would do nothing: a shell that starts
     // something in the background ignores INT and QUIT for it.
     for signal in FORWARDED.into_iter().chain([Signal::SIGCHLD]) {
         kernel::default_action(signal);

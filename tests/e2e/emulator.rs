@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
-use crate::harness::{Machine, wait_until};
+use crate::harness::{Machine, block_on, wait_until};
 
 /// One request as it stands; the status of its answer.
 fn status(endpoint: &str, request: &str) -> u16 {
@@ -122,11 +122,7 @@ fn a_tasks_own_token_opens_only_what_its_run_names() {
             .unwrap()
             .to_owned()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let said = runtime.block_on(probe(
+    let said = block_on(probe(
         &value("GCE_METADATA_HOST"),
         &value("STORAGE_EMULATOR_HOST"),
     ));

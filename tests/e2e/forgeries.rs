@@ -10,7 +10,7 @@ use wire::bucket::{Bucket, List, NewObject, ObjectMeta, Precondition};
 use wire::names::{Attempt, AttemptObjects, RunId};
 use wire::token::{StaticToken, Token, Tokens};
 
-use crate::harness::{Machine, wait_until};
+use crate::harness::{Machine, block_on, wait_until};
 
 fn with_bucket<T>(machine: &Machine, work: impl AsyncFnOnce(Bucket) -> T) -> T {
     let (endpoint, token) = machine.emulator();
@@ -19,11 +19,7 @@ fn with_bucket<T>(machine: &Machine, work: impl AsyncFnOnce(Bucket) -> T) -> T {
     let tokens = Tokens::origin(&endpoint, source);
     let api = Api::new(http_client().unwrap(), tokens, None, RetryConfig::default());
     let bucket = Bucket::new(api, &endpoint, "goog-sortie-local");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(work(bucket))
+    block_on(work(bucket))
 }
 
 fn objects(machine: &Machine, prefix: &str) -> Vec<ObjectMeta> {
@@ -252,11 +248,7 @@ pub(crate) fn job_of(machine: &Machine, run: &str) -> String {
 fn ask(machine: &Machine, job: &str, verb: &str, body: Option<Value>) -> Value {
     let (endpoint, token) = machine.emulator();
     let url = format!("{endpoint}/v2/projects/sortie-local/locations/local/jobs/{job}{verb}");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let http = http_client().unwrap();
         let request = match body {
             Some(body) => http.post(url).json(&body),
