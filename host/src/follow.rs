@@ -23,6 +23,9 @@ const STEADY: Duration = Duration::from_secs(2);
 /// Without an answer for so long, the user is told. There is no deadline.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// A cancel under way when the user leaves gets so long.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// Ctrl-C and its like, as they come.
 #[derive(Debug)]
 pub struct Interrupts(mpsc::UnboundedReceiver<()>);
@@ -98,10 +101,10 @@ pub async fn follow(
                 }
                 interrupted = true;
                 reporter.event(&Event::Cancelling);
-                tokio::select! {
-                    () = cancel(session, &execution.name, reporter) => pause = FIRST_LOOK,
-                    () = interrupts.next() => return Err(Error::Left { run }),
+                if cancel_or_leave(session, &execution.name, reporter, interrupts).await {
+                    return Err(Error::Left { run });
                 }
+                pause = FIRST_LOOK;
             }
         }
     }
@@ -111,14 +114,32 @@ pub async fn follow(
     })
 }
 
-async fn cancel(session: &Session, execution: &str, reporter: &mut dyn Reporter) {
-    if let Err(error) = session.cloud_run.cancel(execution).await {
-        let text = format!(
-            "the cancel did not go through: {}",
-            crate::error::chain(&error)
-        );
+/// Cancels; true if the user left meanwhile. Even then the question that was asked is seen through for a
+/// moment: who pressed Ctrl-C twice must not find the command running on.
+async fn cancel_or_leave(
+    session: &Session,
+    execution: &str,
+    reporter: &mut dyn Reporter,
+    interrupts: &mut Interrupts,
+) -> bool {
+    let mut cancelling = std::pin::pin!(session.cloud_run.cancel(execution));
+    let answer = tokio::select! {
+        answer = &mut cancelling => Some(answer),
+        () = interrupts.next() => None,
+    };
+    let left = answer.is_none();
+    let failure = match answer {
+        Some(answer) => answer.err().map(|error| crate::error::chain(&error)),
+        None => match tokio::time::timeout(LAST_WORD, cancelling).await {
+            Ok(answer) => answer.err().map(|error| crate::error::chain(&error)),
+            Err(_) => Some("no answer yet".to_owned()),
+        },
+    };
+    if let Some(why) = failure {
+        let text = format!("the cancel did not go through: {why}");
         reporter.event(&Event::Warning(&text));
     }
+    left
 }
 
 /// A time in which nobody answers.

@@ -4,9 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::forgeries::{executions, job_of};
-use crate::harness::{Done, Machine, wait_until};
+use crate::harness::{Done, Machine, Typed, wait_until};
 
 /// What a proxy does when a request has its words.
 type Strike = dyn Fn() -> Then + Send + Sync;
@@ -84,6 +87,10 @@ fn once(then: Then) -> (Arc<AtomicUsize>, impl Fn() -> Then) {
 
 /// `sortie run` in the machine's emulator, told to find its servers at these addresses.
 fn at(machine: &Machine, run: &str, storage: &str, words: &[&str]) -> Done {
+    typed_at(machine, run, storage, words).enter()
+}
+
+fn typed_at(machine: &Machine, run: &str, storage: &str, words: &[&str]) -> Typed {
     let first = machine
         .sortie(["run", "--json", "--", "true"])
         .enter()
@@ -108,7 +115,7 @@ fn at(machine: &Machine, run: &str, storage: &str, words: &[&str]) -> Done {
     ];
     let (_, token) = machine.emulator();
     let typed = machine.sortie(flags.iter().chain(words));
-    typed.env("SORTIE_EMULATOR_TOKEN", token).enter()
+    typed.env("SORTIE_EMULATOR_TOKEN", token)
 }
 
 /// The endpoint of the machine's emulator, which is started for it.
@@ -146,6 +153,36 @@ fn a_lost_answer_to_a_look_is_asked_for_again() {
     let lossy = proxy(endpoint.clone(), "/executions/local-", strike);
     at(&machine, &lossy, &endpoint, &["--", "sh", "-c", "exit 4"]).code(4);
     assert!(asked.load(Ordering::SeqCst) > 1);
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_take_the_first_one_back() {
+    let machine = Machine::new();
+    let endpoint = emulator(&machine);
+    let (asked, strike) = once(Then::Answer);
+    let slow = proxy(endpoint.clone(), ":cancel HTTP/1.1", move || {
+        std::thread::sleep(Duration::from_secs(1));
+        strike()
+    });
+    let words = ["--out", "o", "--", "sh", "-c", "echo begun; sleep 300"];
+    let mut running = typed_at(&machine, &slow, &endpoint, &words).start();
+    running.event("output");
+    running.signal(Signal::INT);
+    running.event("cancelling");
+    running.signal(Signal::INT);
+    let left = running.end().code(130);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    let run = left.lines().last().unwrap()["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ended = || {
+        let job = job_of(&machine, &run);
+        let all = executions(&machine, &job);
+        let state = |e: &serde_json::Value| e["completionTime"].is_string();
+        all.iter().all(state)
+    };
+    wait_until("it is cancelled", ended);
 }
 
 #[test]
