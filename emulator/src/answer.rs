@@ -4,12 +4,23 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use crate::body::{self, Body};
-use crate::refusal::Refusal;
+use crate::call::Call;
+use crate::fields;
+use crate::refusal::{Outcome, Refusal};
 
 pub(crate) type Answer = http::Response<Body>;
 
 pub(crate) fn json(value: &Value) -> Answer {
     json_status(StatusCode::OK, value)
+}
+
+/// A resource, cut down to the fields asked for.
+pub(crate) fn selected(call: &Call, value: Value) -> Outcome<Answer> {
+    let value = match call.query.get("fields") {
+        Some(mask) => fields::select(mask, &value)?,
+        None => value,
+    };
+    Ok(json(&value))
 }
 
 fn json_status(status: StatusCode, value: &Value) -> Answer {

@@ -19,7 +19,8 @@
 //! `<state>/logs/<execution>/<task>.<attempt>.log`. Its exit code is the container's. At the task's timeout, or when the
 //! execution is cancelled, it gets SIGTERM, and ten seconds later it and everything it started get SIGKILL. What it leaves
 //! behind when it exits is killed too: what descends from it, is of its session, has its `CLOUD_RUN_*` variables, or has
-//! its log open for writing. With an empty [`Config::runner`] the container's own command is the process.
+//! its log open for writing. With an empty [`Config::runner`] the container's own command is the process. [`Options`] can
+//! have it run inside this process instead, for tests of many tasks.
 
 mod activity;
 mod answer;
@@ -35,6 +36,7 @@ mod fields;
 mod listener;
 mod lock;
 mod metadata;
+mod options;
 mod refusal;
 mod router;
 mod run;
@@ -45,4 +47,5 @@ mod storage;
 
 pub use config::{Account, Config, Grant, Permission};
 pub use error::Error;
+pub use options::{Container, Containers, Options};
 pub use server::Emulator;

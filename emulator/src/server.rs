@@ -18,6 +18,7 @@ use crate::config::{Account, Config};
 use crate::door::Tokens;
 use crate::error::Error;
 use crate::listener::{self, Kind};
+use crate::options::Options;
 use crate::run::Run;
 use crate::secret::Secrets;
 use crate::storage::store::Store;
@@ -53,6 +54,11 @@ pub struct Emulator {
 impl Emulator {
     /// Takes the state directory, reads what it holds, and binds both listeners.
     pub async fn start(config: Config) -> Result<Self, Error> {
+        Self::start_with(config, Options::default()).await
+    }
+
+    /// The same, with some of what [`Options`] has said otherwise.
+    pub async fn start_with(config: Config, options: Options) -> Result<Self, Error> {
         if !config.listen.ip().is_loopback() {
             return Err(Error::NotLoopback(config.listen));
         }
@@ -60,7 +66,8 @@ impl Emulator {
         let beside = SocketAddr::new(config.listen.ip(), 0);
         let (metadata, metadata_address) = listen(beside).await?;
         let idle_exit = config.idle_exit;
-        let opening = tokio::task::spawn_blocking(move || open(config, address, metadata_address));
+        let opening =
+            tokio::task::spawn_blocking(move || open(config, &options, address, metadata_address));
         let (site, held) = opening.await.map_err(|failure| Error::State {
             path: PathBuf::new(),
             source: io::Error::other(failure),
@@ -129,7 +136,12 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error>
     Ok((listener, bound))
 }
 
-fn open(config: Config, address: SocketAddr, metadata: SocketAddr) -> Result<(Site, File), Error> {
+fn open(
+    config: Config,
+    options: &Options,
+    address: SocketAddr,
+    metadata: SocketAddr,
+) -> Result<(Site, File), Error> {
     let failed = |source| Error::State {
         path: config.state.clone(),
         source,
@@ -144,7 +156,7 @@ fn open(config: Config, address: SocketAddr, metadata: SocketAddr) -> Result<(Si
     let base = format!("http://{address}");
     let store = Arc::new(Store::open(&config.state).map_err(failed)?);
     let secrets = Arc::new(Secrets::default());
-    let run = Run::open(&config, &base, metadata, Arc::clone(&secrets)).map_err(failed)?;
+    let run = Run::open(&config, options, &base, metadata, Arc::clone(&secrets)).map_err(failed)?;
     let tokens = Tokens::new(
         config.owner_token,
         format!("ya29.{}", clock::secret()),

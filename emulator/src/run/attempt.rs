@@ -1,35 +1,29 @@
-//! One attempt of a task: a process, watched until it and all it started are gone.
+//! One attempt of a task: what it is made of, and what it came to.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use fs_err as fs;
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::process::{self, Marks};
+use super::inside;
+use super::launch::Launch;
 use super::record::{AttemptResult, Execution};
 use super::state::{State, Stop};
+use crate::options::Container;
 use crate::schema;
 
 /// What a process has between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_TIMEOUT: f64 = 600.0;
 
 /// What is to be started.
 pub(crate) struct Attempt {
-    argv: Vec<OsString>,
-    environment: Vec<(OsString, OsString)>,
-    marks: Vec<(&'static str, String)>,
-    log: PathBuf,
+    image: String,
+    launch: Launch,
     timeout: Duration,
 }
 
@@ -75,127 +69,67 @@ impl Attempt {
             .and_then(Value::as_str)
             .and_then(schema::seconds);
         Ok(Self {
-            argv: argv(state, execution)?,
-            environment,
-            marks,
-            log: state.log_path(&execution.id, task, attempt),
+            image: text(execution.container().get("image")),
+            launch: Launch {
+                argv: argv(state, execution)?,
+                environment,
+                marks,
+                log: state.log_path(&execution.id, task, attempt),
+            },
             timeout: Duration::from_secs_f64(timeout.unwrap_or(DEFAULT_TIMEOUT)),
         })
     }
 
     /// Runs it to its end.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<Stop>) -> End {
-        let (timeout, log, marks) = (self.timeout, self.log.clone(), self.marks.clone());
-        let child = match tokio::task::spawn_blocking(move || self.spawn())
-            .await
-            .map_err(io::Error::other)
-        {
-            Ok(Ok(child)) => child,
-            Ok(Err(failure)) | Err(failure) => return End::Finished(not_started(&failure)),
+    pub(crate) async fn run(self, state: &State, stop: watch::Receiver<Stop>) -> End {
+        let (timeout, launch) = (self.timeout, self.launch);
+        let ran = match &state.containers {
+            None => launch.run(timeout, stop).await,
+            Some(containers) => {
+                let (terminate, terminated) = watch::channel(false);
+                let container = Container {
+                    image: self.image,
+                    argv: launch.argv,
+                    environment: launch.environment.into_iter().collect(),
+                    terminated,
+                };
+                inside::run(containers, container, terminate, timeout, stop).await
+            }
         };
-        let pid = child.id();
-        let mut exited = tokio::task::spawn_blocking(move || wait_unreaped(pid));
-        let cause = tokio::select! {
-            _ = &mut exited => Cause::Own,
-            () = tokio::time::sleep(timeout) => Cause::Timeout,
-            _ = stop.wait_for(|stop| *stop != Stop::Go) => Cause::Stop,
-        };
-        if cause != Cause::Own {
-            process::terminate(pid);
-            let _ = tokio::time::timeout(GRACE, &mut exited).await;
-        }
-        let reaped =
-            tokio::task::spawn_blocking(move || end(child, &Marks::of_attempt(pid, &log, &marks)));
-        let result = match reaped.await.map_err(io::Error::other) {
-            Ok(Ok(status)) => cause.result(status),
-            Ok(Err(failure)) | Err(failure) => not_started(&failure),
-        };
-        if cause == Cause::Stop {
-            End::Stopped(result)
-        } else {
-            End::Finished(result)
+        match ran {
+            Ok((Cause::Stop, ended)) => End::Stopped(Cause::Stop.result(ended)),
+            Ok((cause, ended)) => End::Finished(cause.result(ended)),
+            Err(failure) => End::Finished(not_started(&failure)),
         }
     }
-
-    fn spawn(self) -> io::Result<Child> {
-        if let Some(directory) = self.log.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let log = CString::new(self.log.into_os_string().into_vec())?;
-        let mut words = self.argv.into_iter();
-        let program = words
-            .next()
-            .ok_or_else(|| io::Error::other("there is no command"))?;
-        let mut command = Command::new(&program);
-        command.args(words).env_clear().envs(self.environment);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        set_apart(&mut command, log);
-        command.spawn().map_err(|failure| {
-            io::Error::new(
-                failure.kind(),
-                format!("cannot start `{}`: {failure}", program.display()),
-            )
-        })
-    }
 }
 
-/// Gives the process a session of its own, by which its descendants are known even when their parents are gone, and the
-/// log to write to. The log is opened by the process itself: a descriptor of ours would be seen, between fork and exec, in
-/// every task that happens to start at that moment, and would mark it as something that this process has left behind.
-#[expect(
-    unsafe_code,
-    reason = "std can neither call setsid nor open a file in the child"
-)]
-fn set_apart(command: &mut Command, log: CString) {
-    let set_apart = move || {
-        rustix::process::setsid()?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let log = rustix::fs::open(log.as_c_str(), flags, Mode::from_raw_mode(0o666))?;
-        rustix::stdio::dup2_stdout(&log)?;
-        rustix::stdio::dup2_stderr(&log)?;
-        Ok(())
-    };
-    // SAFETY: setsid, open, dup2, and close are async-signal-safe, and nothing is allocated.
-    unsafe {
-        command.pre_exec(set_apart);
-    }
+/// What is known of an end: a code, or the number of a signal.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
 }
 
-/// Blocks until the process has ended, and leaves it to be reaped, so that its number stays its own.
-fn wait_unreaped(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return;
-    };
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-}
-
-fn end(mut child: Child, marks: &Marks) -> io::Result<ExitStatus> {
-    process::end_all(marks);
-    child.wait()
-}
-
+/// Why an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cause {
+pub(crate) enum Cause {
     Own,
     Timeout,
     Stop,
 }
 
 impl Cause {
-    fn result(self, status: ExitStatus) -> AttemptResult {
+    fn result(self, ended: Ended) -> AttemptResult {
         let (code, message) = match self {
             Self::Timeout => (4, "The configured timeout was reached."),
             Self::Stop => (1, "The task was cancelled."),
-            Self::Own if status.success() => (0, ""),
+            Self::Own if ended.exit_code == Some(0) => (0, ""),
             Self::Own => (10, "The container exited with an error."),
         };
         AttemptResult {
-            exit_code: status.code(),
-            signal: status.signal(),
+            exit_code: ended.exit_code,
+            signal: ended.signal,
             code,
             message: message.into(),
         }
@@ -223,8 +157,11 @@ fn variables(state: &State, execution: &Execution) -> Result<Vec<(OsString, OsSt
         .collect()
 }
 
+fn text(value: Option<&Value>) -> String {
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
 fn resolve(state: &State, variable: &Value) -> Result<(OsString, OsString), End> {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let name = text(variable.get("name"));
     let Some(reference) = variable.pointer("/valueSource/secretKeyRef") else {
         return Ok((name.into(), text(variable.get("value")).into()));
@@ -260,6 +197,9 @@ fn argv(state: &State, execution: &Execution) -> Result<Vec<OsString>, End> {
         .chain(list("args"))
         .filter_map(Value::as_str)
         .map(OsString::from);
+    if state.containers.is_some() {
+        return Ok(own.collect());
+    }
     if state.runner.is_empty() {
         let argv: Vec<OsString> = own.collect();
         if list("command").is_empty() && argv.is_empty() {

@@ -1,5 +1,6 @@
 //! Executions and their tasks: start, read, cancel, delete.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -25,14 +26,28 @@ fn missing(id: &str) -> Refusal {
     ))
 }
 
-/// An execution of a job, or with `-` of any.
-fn find(state: &State, job: &str, id: &str) -> Outcome<Execution> {
+/// Looks at an execution of a job, or with `-` of any. It is not copied: it may have very many tasks.
+fn look<T>(state: &State, job: &str, id: &str, look: impl FnOnce(&Execution) -> T) -> Outcome<T> {
     let records = state.records();
     let found = records
         .executions
         .get(id)
         .filter(|execution| job == "-" || execution.job == job);
-    found.cloned().ok_or_else(|| missing(id))
+    found.map(look).ok_or_else(|| missing(id))
+}
+
+/// What a change of it needs to know: whether it is done, and how it looks.
+fn examine(state: &State, job: &str, id: &str, etag: Option<&str>) -> Outcome<(bool, Value)> {
+    let (is_done, actual, shown) = look(state, job, id, |execution| {
+        let actual = show::etag(&execution.uid, execution.updated);
+        (
+            execution.is_done(),
+            actual,
+            show::execution(state, execution),
+        )
+    })?;
+    check_etag(etag, &actual)?;
+    Ok((is_done, shown))
 }
 
 pub(crate) async fn run(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
@@ -150,9 +165,11 @@ fn start(state: &Arc<State>, mut execution: Execution) -> Outcome<Answer> {
     Ok(answer::json(&shown))
 }
 
-pub(crate) fn get(state: &State, job: &str, id: &str) -> Outcome<Answer> {
-    let execution = find(state, job, id)?;
-    Ok(answer::json(&show::execution(state, &execution)))
+pub(crate) fn get(state: &State, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
+    let shown = look(state, job, id, |execution| {
+        show::execution(state, execution)
+    })?;
+    answer::selected(call, shown)
 }
 
 pub(crate) fn list(state: &State, call: &Call, job: &str) -> Outcome<Answer> {
@@ -168,9 +185,9 @@ pub(crate) fn list(state: &State, call: &Call, job: &str) -> Outcome<Answer> {
     let entries = of_job
         .map(|execution| (place(execution.created, &execution.id), execution))
         .collect();
-    Ok(page.answer("executions", entries, |execution| {
+    page.answer("executions", entries, |execution| {
         show::execution(state, execution)
-    }))
+    })
 }
 
 pub(crate) async fn cancel(
@@ -180,18 +197,15 @@ pub(crate) async fn cancel(
     id: &str,
 ) -> Outcome<Answer> {
     let request = schema::message(spec::CANCEL_REQUEST, call.json().await?, "")?;
-    let execution = find(state, job, id)?;
-    check_etag(
-        request.get("etag").and_then(Value::as_str),
-        &show::etag(&execution.uid, execution.updated),
-    )?;
+    let etag = request.get("etag").and_then(Value::as_str);
+    let (is_done, shown) = examine(state, job, id, etag)?;
     let rehearsal = request.get("validateOnly") == Some(&Value::Bool(true));
-    if execution.is_done() {
+    if is_done {
         let message = format!("Execution '{id}' cannot be cancelled because it is not running.");
         return Err(Refusal::failed_precondition(message));
     }
     if rehearsal {
-        return done(state, "Execution", show::execution(state, &execution), true);
+        return done(state, "Execution", shown, true);
     }
     let operation = state.add_operation(Subject::Execution(id.to_owned()))?;
     request_cancel(state, id, false);
@@ -214,22 +228,13 @@ fn request_cancel(state: &State, id: &str, doomed: bool) {
 
 /// Deletes a finished execution; one that runs is cancelled first.
 pub(crate) fn delete(state: &Arc<State>, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
-    let execution = find(state, job, id)?;
-    check_etag(
-        call.query.get("etag"),
-        &show::etag(&execution.uid, execution.updated),
-    )?;
+    let (is_done, shown) = examine(state, job, id, call.query.get("etag"))?;
     if call.query.flag("validateOnly") {
-        return done(state, "Execution", show::execution(state, &execution), true);
+        return done(state, "Execution", shown, true);
     }
-    if execution.is_done() {
+    if is_done {
         state.remove_execution(id)?;
-        return done(
-            state,
-            "Execution",
-            show::execution(state, &execution),
-            false,
-        );
+        return done(state, "Execution", shown, false);
     }
     let operation = state.add_operation(Subject::Execution(id.to_owned()))?;
     request_cancel(state, id, true);
@@ -243,24 +248,27 @@ pub(crate) fn delete(state: &Arc<State>, call: &Call, job: &str, id: &str) -> Ou
 pub(crate) fn tasks(state: &State, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
     let page = Page::of(call)?;
     let records = state.records();
-    let mut entries = Vec::new();
-    let chosen = records.executions.values().filter(|execution| {
-        (job == "-" || execution.job == job) && (id == "-" || execution.id == id)
-    });
-    for execution in chosen {
-        // In the order of their indices within an execution.
-        let tasks = execution.tasks.iter().enumerate();
-        entries.extend(tasks.map(|(index, task)| {
-            let order = format!("{}/{:06}", execution.id, 999_999 - index);
-            (place(execution.created, &order), (execution, index, task))
-        }));
-    }
-    if entries.is_empty() && id != "-" {
+    let mut chosen: Vec<&Execution> = match id {
+        "-" => records.executions.values().collect(),
+        id => records.executions.get(id).into_iter().collect(),
+    };
+    chosen.retain(|execution| job == "-" || execution.job == job);
+    if chosen.is_empty() && id != "-" {
         return Err(missing(id));
     }
-    Ok(page.answer("tasks", entries, |(execution, index, task)| {
+    chosen.sort_unstable_by_key(|execution| Reverse((execution.created, &execution.id)));
+    // In the order of their indices within an execution.
+    let tasks = chosen.into_iter().flat_map(|execution| {
+        let tasks = execution.tasks.iter().enumerate();
+        tasks.map(move |(index, task)| (execution, index, task))
+    });
+    let entries = tasks.map(|(execution, index, task)| {
+        let order = format!("{}/{:06}", execution.id, 999_999 - index);
+        (place(execution.created, &order), (execution, index, task))
+    });
+    page.sorted("tasks", entries, |(execution, index, task)| {
         show::task(state, execution, index, task)
-    }))
+    })
 }
 
 pub(crate) fn task(state: &State, job: &str, id: &str, task: &str) -> Outcome<Answer> {
@@ -270,14 +278,13 @@ pub(crate) fn task(state: &State, job: &str, id: &str, task: &str) -> Outcome<An
         ))
     };
     let (execution, number) = task.rsplit_once("-task").ok_or_else(absent)?;
-    let found = find(state, job, if id == "-" { execution } else { id })?;
-    let index: usize = number
-        .parse()
-        .ok()
-        .filter(|_| found.id == execution)
-        .ok_or_else(absent)?;
-    let record = found.tasks.get(index).ok_or_else(absent)?;
-    Ok(answer::json(&show::task(state, &found, index, record)))
+    let found = if id == "-" { execution } else { id };
+    let shown = look(state, job, found, |found| {
+        let index: usize = number.parse().ok().filter(|_| found.id == execution)?;
+        let record = found.tasks.get(index)?;
+        Some(show::task(state, found, index, record))
+    })?;
+    Ok(answer::json(&shown.ok_or_else(absent)?))
 }
 
 /// Ends an execution for a reason that is none of its tasks'.

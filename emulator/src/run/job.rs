@@ -67,9 +67,9 @@ pub(crate) fn done(state: &State, kind: &str, resource: Value, rehearsal: bool) 
     )))
 }
 
-pub(crate) fn get(state: &State, id: &str) -> Outcome<Answer> {
+pub(crate) fn get(state: &State, call: &Call, id: &str) -> Outcome<Answer> {
     let job = find(state, id)?;
-    Ok(answer::json(&render(state, &job)))
+    answer::selected(call, render(state, &job))
 }
 
 pub(crate) fn list(state: &State, call: &Call) -> Outcome<Answer> {
@@ -80,7 +80,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Outcome<Answer> {
         .values()
         .map(|job| (place(job.created, &job.id), job))
         .collect();
-    Ok(page.answer("jobs", jobs, |job| show::job(state, &records, job)))
+    page.answer("jobs", jobs, |job| show::job(state, &records, job))
 }
 
 /// The body of a create or patch, checked and completed.

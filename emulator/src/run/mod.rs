@@ -2,7 +2,9 @@
 
 mod attempt;
 mod execution;
+mod inside;
 mod job;
+mod launch;
 mod operation;
 mod overrides;
 mod page;
@@ -25,6 +27,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::config::Config;
 use crate::metadata::PROJECT_NUMBER;
+use crate::options::Options;
 use crate::refusal::{Outcome, Refusal};
 use crate::router;
 use crate::secret::Secrets;
@@ -44,12 +47,13 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn open(
         config: &Config,
+        options: &Options,
         base: &str,
         metadata: SocketAddr,
         secrets: Arc<Secrets>,
     ) -> io::Result<Self> {
         Ok(Self {
-            state: Arc::new(State::open(config, base, metadata, secrets)?),
+            state: Arc::new(State::open(config, options, base, metadata, secrets)?),
         })
     }
 
@@ -111,7 +115,7 @@ pub(crate) async fn route(
 
 async fn one_job(state: &Arc<State>, call: &mut Call, segment: &str) -> Outcome<Answer> {
     match (&call.method, split(segment)) {
-        (&Method::GET, (id, None)) => job::get(state, id),
+        (&Method::GET, (id, None)) => job::get(state, call, id),
         (&Method::PATCH, (id, None)) => job::patch(state, call, id).await,
         (&Method::DELETE, (id, None)) => job::delete(state, call, id),
         (&Method::POST, (id, Some("run"))) => execution::run(state, call, id).await,
@@ -133,7 +137,7 @@ async fn executions(
     match path {
         [] if call.method == Method::GET => execution::list(state, call, job),
         [segment] => match (&call.method, split(segment)) {
-            (&Method::GET, (id, None)) => execution::get(state, job, id),
+            (&Method::GET, (id, None)) => execution::get(state, call, job, id),
             (&Method::DELETE, (id, None)) => execution::delete(state, call, job, id),
             (&Method::POST, (id, Some("cancel"))) => execution::cancel(state, call, job, id).await,
             _ => Err(router::nowhere()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::page::{Page, place};
-use super::state::State;
+use super::record::{Execution, Operation, Subject};
+use super::state::{Records, State};
 use super::{show, spec};
 use crate::answer::{self, Answer};
 use crate::call::Call;
@@ -61,18 +62,28 @@ pub(crate) fn list(state: &State, call: &Call) -> Outcome<Answer> {
         Some(other) => return Err(Refusal::invalid(format!("Invalid filter: {other}"))),
     };
     let records = state.records();
-    let shown = records.operations.values().map(|operation| {
-        (
-            place(operation.created, &operation.id),
-            show::operation(state, &records, operation),
-        )
-    });
-    let is_wanted =
-        |operation: &Value| wanted.is_none_or(|wanted| operation.get("done").is_some() == wanted);
-    let entries = shown
-        .filter(|(_, operation)| is_wanted(operation))
+    let of_wanted = records
+        .operations
+        .values()
+        .filter(|operation| wanted.is_none_or(|wanted| operation.is_done(&records) == wanted));
+    let entries = of_wanted
+        .map(|operation| (place(operation.created, &operation.id), operation))
         .collect();
-    Ok(page.answer("operations", entries, |operation| operation))
+    page.answer("operations", entries, |operation| {
+        show::operation(state, &records, operation)
+    })
+}
+
+impl Operation {
+    fn is_done(&self, records: &Records) -> bool {
+        match &self.subject {
+            Subject::Done { .. } => true,
+            Subject::Execution(id) => {
+                let execution = records.executions.get(id);
+                execution.is_none_or(Execution::is_done)
+            }
+        }
+    }
 }
 
 /// Forgets the record; cancels nothing.

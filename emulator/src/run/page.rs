@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer};
 use crate::call::Call;
+use crate::fields;
 use crate::refusal::{Outcome, Refusal};
 
 const DEFAULT: usize = 100;
@@ -22,6 +23,7 @@ pub(crate) fn place(created: Timestamp, id: &str) -> Place {
 pub(crate) struct Page {
     size: usize,
     after: Option<Place>,
+    fields: Option<String>,
 }
 
 impl Page {
@@ -34,34 +36,55 @@ impl Page {
             Some(size) => usize::try_from(size).unwrap_or(MOST).min(MOST),
         };
         let after = call.query.get("pageToken").map(parse).transpose()?;
-        Ok(Self { size, after })
+        let fields = call.query.get("fields").map(str::to_owned);
+        Ok(Self {
+            size,
+            after,
+            fields,
+        })
     }
 
     /// The answer of a list called `key`. Entries come in any order with their places; only those shown are rendered.
     pub(crate) fn answer<T>(
         &self,
         key: &str,
-        entries: Vec<(Place, T)>,
+        mut entries: Vec<(Place, T)>,
         render: impl Fn(T) -> Value,
-    ) -> Answer {
-        let mut entries = entries;
-        entries.retain(|(place, _)| self.after.as_ref().is_none_or(|after| place < after));
+    ) -> Outcome<Answer> {
         entries.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
-        let more = entries.len() > self.size;
-        entries.truncate(self.size);
+        self.sorted(key, entries.into_iter(), render)
+    }
+
+    /// The same of entries that come in order, newest first.
+    pub(crate) fn sorted<T>(
+        &self,
+        key: &str,
+        entries: impl Iterator<Item = (Place, T)>,
+        render: impl Fn(T) -> Value,
+    ) -> Outcome<Answer> {
+        let is_later =
+            |(place, _): &(Place, T)| self.after.as_ref().is_none_or(|after| place < after);
+        let mut entries = entries.skip_while(|entry| !is_later(entry));
         let mut page = Map::new();
-        if let (true, Some(((time, id), _))) = (more, entries.last()) {
+        let mut shown = Vec::new();
+        let mut last = None;
+        for (place, entry) in entries.by_ref().take(self.size) {
+            shown.push(render(entry));
+            last = Some(place);
+        }
+        if let (Some((time, id)), Some(_)) = (last, entries.next()) {
             let token = BASE64_URL_SAFE_NO_PAD.encode(format!("{time}/{id}"));
             page.insert("nextPageToken".into(), token.into());
         }
-        if !entries.is_empty() {
-            let shown = entries
-                .into_iter()
-                .map(|(_, entry)| render(entry))
-                .collect();
+        if !shown.is_empty() {
             page.insert(key.to_owned(), Value::Array(shown));
         }
-        answer::json(&Value::Object(page))
+        let page = Value::Object(page);
+        let page = match &self.fields {
+            Some(mask) => fields::select(mask, &page)?,
+            None => page,
+        };
+        Ok(answer::json(&page))
     }
 }
 

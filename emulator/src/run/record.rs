@@ -107,7 +107,32 @@ pub(crate) enum Subject {
     Done { kind: String, resource: Value },
 }
 
+/// How many of an execution's tasks are in which state.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) running: usize,
+    pub(crate) succeeded: usize,
+    pub(crate) failed: usize,
+    pub(crate) cancelled: usize,
+    pub(crate) retried: usize,
+}
+
 impl Execution {
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for task in &self.tasks {
+            match task.state {
+                TaskState::Pending => {}
+                TaskState::Running => tally.running += 1,
+                TaskState::Succeeded => tally.succeeded += 1,
+                TaskState::Failed => tally.failed += 1,
+                TaskState::Cancelled => tally.cancelled += 1,
+            }
+            tally.retried += usize::from(task.attempt > 0);
+        }
+        tally
+    }
+
     pub(crate) fn count(&self, state: TaskState) -> usize {
         self.tasks.iter().filter(|task| task.state == state).count()
     }

@@ -130,18 +130,12 @@ pub(crate) fn execution(state: &State, execution: &Execution) -> Value {
     fields.map("template", &execution.template);
     fields.set("reconciling", !execution.is_done());
     fields.set("conditions", conditions(execution));
-    fields.set("runningCount", execution.count(TaskState::Running));
-    fields.set("succeededCount", execution.count(TaskState::Succeeded));
-    fields.set("failedCount", execution.count(TaskState::Failed));
-    fields.set("cancelledCount", execution.count(TaskState::Cancelled));
-    fields.set(
-        "retriedCount",
-        execution
-            .tasks
-            .iter()
-            .filter(|task| task.attempt > 0)
-            .count(),
-    );
+    let tally = execution.tally();
+    fields.set("runningCount", tally.running);
+    fields.set("succeededCount", tally.succeeded);
+    fields.set("failedCount", tally.failed);
+    fields.set("cancelledCount", tally.cancelled);
+    fields.set("retriedCount", tally.retried);
     fields.set(
         "logUri",
         format!("file://{}", state.logs.join(&execution.id).display()),

@@ -18,12 +18,13 @@ use super::{execution, show};
 use crate::config::Config;
 use crate::disk::{self, Durability};
 use crate::lock::lock;
+use crate::options::{Containers, Options};
 use crate::secret::Secrets;
 
-/// How many tasks run at once on this machine; others wait for capacity.
-const SLOTS: usize = 16;
 /// Finished executions kept of each job; the oldest go first.
 const KEPT: usize = 1000;
+/// And how many tasks they may have in all: their states are held in memory.
+const TASKS_KEPT: usize = 200_000;
 /// Finished operations kept.
 const OPERATIONS_KEPT: usize = 2000;
 
@@ -41,10 +42,13 @@ pub(crate) struct State {
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) runner: Vec<OsString>,
+    pub(crate) containers: Option<Arc<dyn Containers>>,
     pub(crate) storage_host: String,
     pub(crate) metadata_host: String,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) logs: PathBuf,
+    /// How many tasks run at once.
+    pub(crate) concurrency: usize,
     pub(crate) slots: Semaphore,
     root: PathBuf,
     records: Mutex<Records>,
@@ -65,6 +69,7 @@ pub(crate) struct Records {
 impl State {
     pub(crate) fn open(
         config: &Config,
+        options: &Options,
         base: &str,
         metadata: SocketAddr,
         secrets: Arc<Secrets>,
@@ -95,11 +100,13 @@ impl State {
             region: config.region.clone(),
             account: config.container_account.email.clone(),
             runner: config.runner.clone(),
+            containers: options.containers.clone(),
             storage_host: base.to_owned(),
             metadata_host: metadata.to_string(),
             secrets,
             logs,
-            slots: Semaphore::new(SLOTS),
+            concurrency: options.slots(),
+            slots: Semaphore::new(options.slots()),
             root,
             records: Mutex::new(records),
             ended: watch::Sender::new(()),
@@ -260,14 +267,30 @@ impl State {
                 .values()
                 .filter(|execution| execution.job == job && execution.is_done());
             let mut finished: Vec<_> = of_job
-                .map(|execution| (execution.created, execution.id.clone()))
+                .map(|execution| (execution.created, &execution.id, execution.tasks.len()))
                 .collect();
             finished.sort_unstable();
-            let count = finished.len().saturating_sub(KEPT);
-            finished.into_iter().take(count).map(|(_, id)| id).collect()
+            surplus(&finished)
         };
         surplus.iter().try_for_each(|id| self.remove_execution(id))
     }
+}
+
+/// The oldest of a job's finished executions, as many as are too many; the newest stays in any case.
+fn surplus(finished: &[(Timestamp, &String, usize)]) -> Vec<String> {
+    let mut tasks = 0;
+    let kept = finished
+        .iter()
+        .rev()
+        .take(KEPT)
+        .take_while(|(_, _, count)| {
+            let fits = tasks == 0 || tasks + count <= TASKS_KEPT;
+            tasks += count;
+            fits
+        });
+    let surplus = finished.len() - kept.count();
+    let oldest = finished.iter().take(surplus);
+    oldest.map(|(_, id, _)| (*id).clone()).collect()
 }
 
 fn settle(records: &mut Records, execution: &str, resource: &Value) -> Vec<Operation> {

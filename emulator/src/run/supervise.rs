@@ -13,8 +13,11 @@ use super::execution;
 use super::record::{AttemptResult, Execution, Task, TaskState};
 use super::state::{State, Stop};
 
-/// How often the record of a long execution is written while it runs.
+/// How often, at most, the record of a long execution is written while it runs.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How much longer than one writing there must be between two, so that however many tasks there are, recording them
+/// takes a small part of the time.
+const SAVE_SHARE: u32 = 20;
 
 pub(crate) async fn supervise(state: Arc<State>, id: String, stop: watch::Receiver<Stop>) {
     let found = state.records().executions.get(&id).cloned();
@@ -31,14 +34,14 @@ pub(crate) async fn supervise(state: Arc<State>, id: String, stop: watch::Receiv
 
 async fn run_tasks(state: &Arc<State>, execution: Arc<Execution>, stop: &watch::Receiver<Stop>) {
     let limit = match execution.parallelism {
-        0 => usize::MAX,
-        limit => limit as usize,
+        0 => state.concurrency,
+        limit => state.concurrency.min(limit as usize),
     };
     let mut running = JoinSet::new();
     let mut waiting = 0..execution.tasks.len();
-    let mut saved = Instant::now();
+    let mut next_save = Instant::now() + SAVE_INTERVAL;
     loop {
-        while running.len() < limit.min(64) && *stop.borrow() == Stop::Go {
+        while running.len() < limit && *stop.borrow() == Stop::Go {
             let Some(index) = waiting.next() else { break };
             running.spawn(run_task(
                 Arc::clone(state),
@@ -50,9 +53,10 @@ async fn run_tasks(state: &Arc<State>, execution: Arc<Execution>, stop: &watch::
         if running.join_next().await.is_none() {
             return;
         }
-        if saved.elapsed() >= SAVE_INTERVAL {
+        let now = Instant::now();
+        if now >= next_save {
             save(state, &execution.id).await;
-            saved = Instant::now();
+            next_save = Instant::now() + SAVE_INTERVAL.max(now.elapsed() * SAVE_SHARE);
         }
     }
 }
@@ -89,7 +93,7 @@ async fn run_task(
         }
         begin(&state, &execution.id, index, attempt);
         let end = match Attempt::prepare(&state, &execution, index, attempt) {
-            Ok(prepared) => prepared.run(stop.clone()).await,
+            Ok(prepared) => prepared.run(&state, stop.clone()).await,
             Err(end) => end,
         };
         if settle(

@@ -13,8 +13,8 @@ use super::holdings::Bucket;
 use super::object::Object;
 use super::precondition::Conditions;
 use super::store::{Insertion, may_replace};
-use super::{Scope, names, resource};
-use crate::answer::Answer;
+use super::{Scope, names};
+use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::config::Permission;
 use crate::refusal::{Outcome, Refusal};
@@ -93,7 +93,7 @@ pub(crate) async fn compose(
         rights: scope.rights,
     };
     let object = site.store.insert(&bucket, insertion).await?;
-    resource(call, object.to_json(scope.bucket, &site.base))
+    answer::selected(call, object.to_json(scope.bucket, &site.base))
 }
 
 fn source_object(scope: &Scope<'_>, bucket: &Bucket, source: &Value) -> Outcome<Arc<Object>> {
@@ -181,12 +181,12 @@ pub(crate) async fn copy(
     let object = site.store.insert(&to, insertion).await?;
     let made = object.to_json(target.bucket, &site.base);
     if !target.rewrite {
-        return resource(call, made);
+        return answer::selected(call, made);
     }
     let bytes = object.size.to_string();
     let rewritten = json!({
         "kind": "storage#rewriteResponse", "totalBytesRewritten": bytes, "objectSize": bytes, "done": true,
         "resource": made,
     });
-    resource(call, rewritten)
+    answer::selected(call, rewritten)
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Scope;
 use super::attributes::{Attributes, Draft};
 use super::holdings::{Bucket, missing};
 use super::object::Object;
 use super::precondition::Conditions;
-use super::{Scope, resource};
 use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::config::Permission;
@@ -45,7 +45,7 @@ pub(crate) fn get(site: &Site, call: &Call, scope: &Scope<'_>, name: &str) -> Ou
     let bucket = scope.bucket(site)?;
     let object = find(scope, &bucket, name, call.query.number("generation")?)?;
     check_read(call, &object)?;
-    resource(call, object.to_json(scope.bucket, &site.base))
+    answer::selected(call, object.to_json(scope.bucket, &site.base))
 }
 
 /// The conditions of a read, those in HTTP's own headers included.
@@ -134,7 +134,7 @@ async fn change(
     let generation = call.query.number("generation")?;
     let check = check_write(scope, &bucket, name, generation, Conditions::of(call)?);
     let object = bucket.edit(name, check, change).await?;
-    resource(call, object.to_json(scope.bucket, &site.base))
+    answer::selected(call, object.to_json(scope.bucket, &site.base))
 }
 
 pub(crate) async fn delete(

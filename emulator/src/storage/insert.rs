@@ -7,8 +7,8 @@ use super::content::{Content, Sink};
 use super::multipart::{self, Parts};
 use super::precondition::Conditions;
 use super::store::{Insertion, may_replace};
-use super::{Scope, names, resource, resumable};
-use crate::answer::Answer;
+use super::{Scope, names, resumable};
+use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::config::Permission;
 use crate::refusal::{Outcome, Refusal};
@@ -148,5 +148,5 @@ async fn store(
         rights: scope.rights,
     };
     let object = site.store.insert(&scope.bucket(site)?, insertion).await?;
-    resource(call, object.to_json(scope.bucket, &site.base))
+    answer::selected(call, object.to_json(scope.bucket, &site.base))
 }

@@ -6,9 +6,9 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use globset::{GlobBuilder, GlobMatcher};
 use serde_json::{Value, json};
 
+use super::Scope;
 use super::object::Object;
-use super::{Scope, resource};
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::config::Permission;
 use crate::refusal::{Outcome, Refusal};
@@ -45,7 +45,7 @@ pub(crate) fn list(site: &Site, call: &Call, scope: &Scope<'_>) -> Outcome<Answe
     let filter = Filter::of(call)?;
     let mut page = Page::default();
     bucket.scan(&filter.first(), |object| filter.visit(object, &mut page));
-    resource(call, page.to_json(scope.bucket, &site.base))
+    answer::selected(call, page.to_json(scope.bucket, &site.base))
 }
 
 impl Filter {

@@ -23,15 +23,14 @@ pub(crate) mod xml;
 use std::sync::Arc;
 
 use http::Method;
-use serde_json::Value;
 
 use self::holdings::Bucket;
-use crate::answer::{self, Answer};
+use crate::answer::Answer;
 use crate::call::Call;
 use crate::caller::Rights;
 use crate::refusal::{Outcome, Refusal};
+use crate::router;
 use crate::server::Site;
-use crate::{fields, router};
 
 /// Who asks about what.
 pub(crate) struct Scope<'a> {
@@ -162,13 +161,4 @@ fn require(call: &Call, methods: &[Method]) -> Outcome<()> {
     } else {
         Err(Refusal::method_not_allowed())
     }
-}
-
-/// A resource, cut down to the fields asked for.
-pub(crate) fn resource(call: &Call, value: Value) -> Outcome<Answer> {
-    let value = match call.query.get("fields") {
-        Some(mask) => fields::select(mask, &value)?,
-        None => value,
-    };
-    Ok(answer::json(&value))
 }

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use emulator::{Account, Config, Emulator, Error, Grant, Permission};
+use emulator::{Account, Config, Containers, Emulator, Error, Grant, Options, Permission};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -66,11 +67,33 @@ impl Server {
         Self::on(state, change).await
     }
 
+    pub(crate) async fn with_options(options: Options) -> Self {
+        let state = TempDir::new().unwrap();
+        let config = config(state.path());
+        Self::serving(state, Emulator::start_with(config, options).await.unwrap()).await
+    }
+
+    /// With containers that are futures here, of which at most so many run at once.
+    pub(crate) async fn with_containers(
+        concurrency: usize,
+        containers: impl Containers + 'static,
+    ) -> Self {
+        Self::with_options(Options {
+            concurrency,
+            containers: Some(Arc::new(containers)),
+            ..Options::default()
+        })
+        .await
+    }
+
     /// On state that may be there already.
     pub(crate) async fn on(state: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(state.path());
         change(&mut config);
-        let emulator = Emulator::start(config).await.unwrap();
+        Self::serving(state, Emulator::start(config).await.unwrap()).await
+    }
+
+    async fn serving(state: TempDir, emulator: Emulator) -> Self {
         emulator.ensure_bucket(BUCKET).await.unwrap();
         let base = format!("http://{}", emulator.address());
         let metadata = format!("http://{}", emulator.metadata_address());

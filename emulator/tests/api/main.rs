@@ -12,6 +12,7 @@ mod doors;
 mod harness;
 mod jobs;
 mod lists;
+mod many;
 mod objects;
 mod parts;
 mod processes;
