@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use wire::api::{ApiError, ErrorKind};
 use wire::bucket::Bucket;
 use wire::contract::{
-    Claim, ContractError, Document, Problem, Reason, Spec, SpecSource, Start, TaskRange, VERSION,
+    CLAIM_KEY, Claim, ContractError, Document, Problem, Reason, Spec, SpecSource, Start, TaskRange,
+    VERSION,
 };
 use wire::names::{Attempt, AttemptObjects, StartUri};
 
@@ -128,7 +129,7 @@ fn find(
         }
         Ok(start) => {
             let (task, source) = start.find(index).ok_or(ClaimError::Index(index))?;
-            Ok((task, Ok(source.clone())))
+            Ok((task, Ok(source)))
         }
         // A start of another version is most likely of the same shape so far: enough to say in a report, where
         // the host looks, that the versions differ.
@@ -160,7 +161,7 @@ async fn spec(
 ) -> Result<Spec, Problem> {
     let spec = match source? {
         SpecSource::Inline(spec) => *spec,
-        SpecSource::Object(k) => {
+        SpecSource::Object(k) | SpecSource::Objects { first: k, .. } => {
             let (_, json) = bucket
                 .read(&uri.run.spec(k), DOCUMENT_LIMIT)
                 .await
@@ -206,7 +207,10 @@ async fn write(bucket: &Bucket, objects: &AttemptObjects) -> Result<(), ClaimErr
     };
     let body = serde_json::to_vec(&claim).map_err(|source| failed(Box::new(source)))?;
     let name = objects.claim();
-    let object = new_object("application/json");
+    let mut object = new_object("application/json");
+    // So that one list page tells the host of a thousand claims.
+    let digest = claim.key_sha256.clone();
+    object.metadata.insert(CLAIM_KEY.to_owned(), digest);
     match bucket.insert(&name, &object, Bytes::from(body)).await {
         Ok(_) => Ok(()),
         Err(error) if may_exist(error.kind) => match holder(bucket, &name).await {

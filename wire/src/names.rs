@@ -4,6 +4,7 @@
 //! config/sortie.json                                the kit's settings
 //! inputs/<md5>.tar.gz                               packs, by the MD5 of their tar
 //! runs/<run>/run.json                               what the host says of the run
+//! runs/<run>/plan.json                              what every task does, where no single start says it
 //! runs/<run>/specs/<k>.json                         a spec too large for its start
 //! runs/<run>/starts/<s>.json                        one per `:run` call
 //! runs/<run>/claims/<task>.<attempt>                created before anything else
@@ -79,6 +80,16 @@ impl RunId {
     /// What one `:run` call is told.
     pub fn start(self, start: u32) -> String {
         format!("{RUNS}{self}/starts/{start}.json")
+    }
+
+    /// What every task does, where no single start says it.
+    pub fn plan(self) -> String {
+        format!("{RUNS}{self}/plan.json")
+    }
+
+    /// Under which all starts lie.
+    pub fn starts(self) -> String {
+        format!("{RUNS}{self}/starts/")
     }
 
     /// Under which all reports lie.

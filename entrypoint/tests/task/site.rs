@@ -110,7 +110,10 @@ impl Site {
                 task: 0,
                 count: 1,
                 spec: 0,
+                step: 0,
             }],
+            job: "job".to_owned(),
+            timeout_s: None,
             specs: vec![spec],
         };
         self.put(&run.start(0), serde_json::to_vec(&start).unwrap());

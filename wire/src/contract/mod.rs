@@ -19,7 +19,7 @@ mod start;
 
 pub use byte_string::ByteString;
 pub use report::{
-    Archive, Captured, Claim, Outcome, Outputs, Phases, Problem, Reason, Report, Skipped,
+    Archive, CLAIM_KEY, Captured, Claim, Outcome, Outputs, Phases, Problem, Reason, Report, Skipped,
 };
 pub use spec::{Command, Input, InputKind, Pack, Spec, check_input_name};
 pub use start::{RunRecord, SpecSource, Start, TaskRange};

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::ByteString;
 use crate::names::{Attempt, RunId};
 
+/// The custom metadata of a claim's object that repeats its `key_sha256`.
+pub const CLAIM_KEY: &str = "key_sha256";
+
 /// Written before anything else: who else starts the same attempt finds it, and leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {

@@ -21,11 +21,34 @@ pub struct RunRecord {
     pub created_at: Timestamp,
     /// How many tasks it has.
     pub tasks: u32,
-    /// The job that runs it, as Cloud Run names it.
+    /// The tasks' names, in order; empty = each is named by its number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The Google project of its jobs.
+    #[serde(default)]
+    pub project: String,
+    /// Their region.
+    #[serde(default)]
+    pub region: String,
+    /// Whether `runs/<run>/plan.json` says what every task does, because no single start does.
+    #[serde(default)]
+    pub planned: bool,
+    /// At most so many tasks at once, kept by the host that follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+    /// The job that runs it, as Cloud Run names it; of several, the first.
     pub job: String,
 }
 
-/// What one `:run` call starts: which task does what.
+impl RunRecord {
+    /// A task's name.
+    pub fn name(&self, task: u32) -> String {
+        let named = usize::try_from(task).ok().and_then(|i| self.names.get(i));
+        named.cloned().unwrap_or_else(|| task.to_string())
+    }
+}
+
+/// What one `:run` call starts: which task does what. A plan has the same shape, and every task of its run.
 ///
 /// Specs stand here, and not in the run record, so that a task needs one read before its claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +59,12 @@ pub struct Start {
     pub run: RunId,
     /// Which of the run's starts, from 0.
     pub start: u32,
+    /// The job whose execution this is, by its short name.
+    #[serde(default)]
+    pub job: String,
+    /// The task timeout it overrides the job's with, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
     /// Covers every `CLOUD_RUN_TASK_INDEX` of the execution once.
     pub tasks: Vec<TaskRange>,
     /// The distinct specs.
@@ -44,18 +73,52 @@ pub struct Start {
 
 impl Start {
     /// The run's task and its spec for a `CLOUD_RUN_TASK_INDEX`.
-    pub fn find(&self, index: u32) -> Option<(u32, &SpecSource)> {
+    pub fn find(&self, index: u32) -> Option<(u32, SpecSource)> {
         let range = self.tasks.iter().find(|range| {
             index
                 .checked_sub(range.index)
                 .is_some_and(|i| i < range.count)
         })?;
-        let source = self.specs.get(usize::try_from(range.spec).ok()?)?;
-        Some((range.task.checked_add(index - range.index)?, source))
+        let i = index - range.index;
+        let source = self.source(range.spec.checked_add(range.step.checked_mul(i)?)?)?;
+        Some((range.task.checked_add(i)?, source))
+    }
+
+    /// The specs' sources one by one, in the order in which ranges count them.
+    pub fn sources(&self) -> impl Iterator<Item = SpecSource> + '_ {
+        self.specs.iter().flat_map(|source| {
+            let objects = match source {
+                SpecSource::Objects { first, count } => *first..first.saturating_add(*count),
+                _ => 0..0,
+            };
+            let single = !matches!(source, SpecSource::Objects { .. });
+            single
+                .then(|| source.clone())
+                .into_iter()
+                .chain(objects.map(SpecSource::Object))
+        })
+    }
+
+    fn source(&self, wanted: u32) -> Option<SpecSource> {
+        let mut at: u32 = 0;
+        for source in &self.specs {
+            let (covers, found) = match source {
+                SpecSource::Objects { first, count } => {
+                    let object = first.checked_add(wanted - at);
+                    (*count, object.map(SpecSource::Object))
+                }
+                single => (1, Some(single.clone())),
+            };
+            if wanted - at < covers {
+                return found;
+            }
+            at = at.checked_add(covers)?;
+        }
+        None
     }
 }
 
-/// Neighbouring tasks with the same spec.
+/// Neighbouring tasks, with one spec or with neighbouring ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRange {
     /// The first `CLOUD_RUN_TASK_INDEX`.
@@ -64,8 +127,19 @@ pub struct TaskRange {
     pub task: u32,
     /// How many tasks.
     pub count: u32,
-    /// Which of the start's specs.
+    /// Which of the start's specs the first has.
     pub spec: u32,
+    /// How far apart the specs of neighbours are: 0 = all have the same, 1 = each has the next.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub step: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A spec, or where it lies.
@@ -76,6 +150,13 @@ pub enum SpecSource {
     Inline(Box<Spec>),
     /// In `runs/<run>/specs/<k>.json`.
     Object(u32),
+    /// So many specs, in objects that are numbered in a row.
+    Objects {
+        /// The first one's number.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
 }
 
 #[cfg(test)]
@@ -96,18 +177,31 @@ mod tests {
                     task: 5,
                     count: 2,
                     spec: 0,
+                    step: 0,
                 },
                 TaskRange {
                     index: 2,
                     task: 9,
-                    count: 1,
+                    count: 3,
                     spec: 1,
+                    step: 1,
                 },
             ],
-            specs: vec![spec.clone(), SpecSource::Object(3)],
+            job: "j".to_owned(),
+            timeout_s: None,
+            specs: vec![
+                spec.clone(),
+                SpecSource::Object(3),
+                SpecSource::Objects { first: 7, count: 2 },
+            ],
         };
-        assert_eq!(start.find(1), Some((6, &spec)));
-        assert_eq!(start.find(2), Some((9, &SpecSource::Object(3))));
-        assert_eq!(start.find(3), None);
+        assert_eq!(start.find(1), Some((6, spec.clone())));
+        assert_eq!(start.find(2), Some((9, SpecSource::Object(3))));
+        assert_eq!(start.find(3), Some((10, SpecSource::Object(7))));
+        assert_eq!(start.find(4), Some((11, SpecSource::Object(8))));
+        assert_eq!(start.find(5), None);
+        let all: Vec<_> = start.sources().collect();
+        assert_eq!(all.len(), 4);
+        assert_eq!(all[3], SpecSource::Object(8));
     }
 }
