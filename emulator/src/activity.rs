@@ -11,6 +11,9 @@ use hyper::body::{Frame, SizeHint};
 use crate::body::Body;
 use crate::lock::lock;
 
+/// How often to look whether all has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Counts what is going on, and remembers when the last of it ended.
 #[derive(Clone)]
 pub(crate) struct Activity(Arc<Mutex<Log>>);
@@ -38,6 +41,13 @@ impl Activity {
 
     pub(crate) fn touch(&self) {
         lock(&self.0).last = Instant::now();
+    }
+
+    /// Returns when nothing goes on.
+    pub(crate) async fn rest(&self) {
+        while lock(&self.0).going_on > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     pub(crate) fn quiet_for(&self) -> Duration {

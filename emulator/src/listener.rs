@@ -1,6 +1,5 @@
 //! Connections: taken, answered, and let go.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::activity::Tracked;
 use crate::server::Site;
 use crate::{metadata, router};
 
 /// How long answers under way may take once everything else has stopped.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+pub(crate) const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long to wait when a connection could not be taken: others must end first.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -67,6 +66,8 @@ async fn converse(
     let mut server = hyper::server::conn::http1::Builder::new();
     let connection = server
         .timer(TokioTimer::new())
+        // Whoever has said all and left is heard out all the same.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
@@ -85,15 +86,20 @@ async fn told(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
+/// In a task of its own, which ends only by itself: a client that leaves in the middle of it must not leave a write half
+/// done behind its lock's back.
 async fn answer(
     request: http::Request<Incoming>,
     site: Arc<Site>,
     kind: Kind,
-) -> Result<http::Response<Tracked>, Infallible> {
-    let busy = site.activity.begin();
-    let answer = match kind {
-        Kind::Main => router::answer(&site, request).await,
-        Kind::Metadata => metadata::answer(&site, &request),
-    };
-    Ok(answer.map(|body| Tracked { body, busy }))
+) -> Result<http::Response<Tracked>, JoinError> {
+    let answering = tokio::spawn(async move {
+        let busy = site.activity.begin();
+        let answer = match kind {
+            Kind::Main => router::answer(&site, request).await,
+            Kind::Metadata => metadata::answer(&site, &request),
+        };
+        answer.map(|body| Tracked { body, busy })
+    });
+    answering.await
 }

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::{Account, Config};
 use crate::door::Tokens;
 use crate::error::Error;
-use crate::listener::{self, Kind};
+use crate::listener::{self, Kind, LAST_ANSWERS};
 use crate::options::Options;
 use crate::run::Run;
 use crate::secret::Secrets;
@@ -125,6 +125,8 @@ impl Emulator {
         for listener in listeners {
             let _ = listener.await;
         }
+        // Also those whose clients have left.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.site.activity.rest()).await;
         Ok(())
     }
 }

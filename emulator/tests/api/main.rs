@@ -8,6 +8,7 @@
 
 mod buckets;
 mod content;
+mod cut;
 mod doors;
 mod harness;
 mod jobs;
