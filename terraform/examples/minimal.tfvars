@@ -1,0 +1,2 @@
+# The least: one environment with the base image, for whoever applies it.
+project = "my-project"
