@@ -1,6 +1,7 @@
 //! Who is let in at all: this serves local programs, and runs commands for them.
 
-use http::{HeaderMap, header};
+use http::uri::Authority;
+use http::{HeaderMap, Uri, header};
 
 use crate::caller::Caller;
 use crate::refusal::{Outcome, Refusal};
@@ -84,19 +85,28 @@ fn same(given: &str, ours: &str) -> bool {
 
 /// Refuses what a browser might be tricked into sending: anything with an origin, and any host name that is not ours
 /// (a foreign name may have been pointed at loopback).
-pub(crate) fn check(headers: &HeaderMap) -> Outcome<()> {
+pub(crate) fn check(target: &Uri, headers: &HeaderMap) -> Outcome<()> {
     if headers.contains_key(header::ORIGIN) {
         return Err(Refusal::forbidden("Requests from web pages are refused."));
     }
+    // A target with a host in it is what is said to a proxy, and no web page can have us for one.
+    let proxied = target.authority().map(Authority::host);
     let host = headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok());
-    match host {
+    match proxied.or(host) {
         Some(host) if is_local(host) => Ok(()),
+        Some(host) if proxied.is_some() && is_regional(host) => Ok(()),
         _ => Err(Refusal::forbidden(
             "Only requests to a loopback host are answered.",
         )),
     }
+}
+
+/// `run.test` or `REGION-run.test`: `gcloud run` puts the region before whatever host it is told, so it cannot be told a
+/// loopback address, but one that does not exist and us as the proxy to it.
+fn is_regional(host: &str) -> bool {
+    host == "run.test" || host.ends_with("-run.test")
 }
 
 fn is_local(host: &str) -> bool {
@@ -136,6 +146,24 @@ mod tests {
         ] {
             assert!(!is_local(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_proxy_is_asked_for_our_hosts_only() {
+        let said = |target: &str, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            check(&target.parse().unwrap(), &headers).is_ok()
+        };
+        assert!(said(
+            "http://us-central1-run.test/apis",
+            "us-central1-run.test"
+        ));
+        assert!(said("http://run.test/apis", "run.test"));
+        assert!(said("http://127.0.0.1:80/apis", "127.0.0.1:80"));
+        assert!(!said("/apis", "run.test"));
+        assert!(!said("http://evil.test/apis", "127.0.0.1"));
+        assert!(!said("http://run.test.evil.example/apis", "127.0.0.1"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The metadata server: what a container asks to learn where and who it is.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::json;
 
@@ -27,7 +27,7 @@ pub(crate) fn answer(site: &Site, request: &http::Request<Incoming>) -> Answer {
 }
 
 fn route(site: &Site, request: &http::Request<Incoming>) -> Answer {
-    if let Some(refused) = refuse(request.headers()) {
+    if let Some(refused) = refuse(request.uri(), request.headers()) {
         return refused;
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -54,14 +54,14 @@ fn route(site: &Site, request: &http::Request<Incoming>) -> Answer {
 }
 
 /// `Host` may be any loopback name; a forwarded request is never a container's own.
-fn refuse(headers: &HeaderMap) -> Option<Answer> {
+fn refuse(target: &Uri, headers: &HeaderMap) -> Option<Answer> {
     if headers.contains_key("X-Forwarded-For") {
         return Some(answer::text(
             StatusCode::FORBIDDEN,
             "Requests with X-Forwarded-For are refused.",
         ));
     }
-    door::check(headers)
+    door::check(target, headers)
         .err()
         .map(|refusal| answer::text(StatusCode::FORBIDDEN, refusal.message))
 }

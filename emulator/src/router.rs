@@ -18,7 +18,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn answer(site: &Site, request: http::Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let shape = shape(&head.method, head.uri.path(), head.uri.query());
-    if let Err(refusal) = door::check(&head.headers) {
+    if let Err(refusal) = door::check(&head.uri, &head.headers) {
         return answer::refused(&refusal, shape);
     }
     let mut call = match Call::new(head, Source::Wire(body)) {
@@ -46,6 +46,17 @@ async fn route(site: &Site, call: &mut Call) -> Outcome<Answer> {
             site.tokens.owner(&call.headers)?;
             run::route(site, call, run::Place { project, region }, rest).await
         }
+        [
+            "apis",
+            "run.googleapis.com",
+            "v1",
+            "namespaces",
+            namespace,
+            rest @ ..,
+        ] => {
+            site.tokens.owner(&call.headers)?;
+            run::v1::route(site, call, namespace, rest).await
+        }
         ["v1", "projects", project, "secrets", rest @ ..] => {
             site.tokens.owner(&call.headers)?;
             secret::route(site, call, project, rest).await
@@ -58,7 +69,7 @@ async fn route(site: &Site, call: &mut Call) -> Outcome<Answer> {
 /// The shape of an error, which depends on the path alone.
 pub(crate) fn shape(method: &Method, path: &str, query: Option<&str>) -> Shape {
     let media = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=media"));
-    if path.starts_with("/v2/") || path.starts_with("/v1/") {
+    if STATUS.iter().any(|own| path.starts_with(own)) {
         Shape::Status
     } else if path.starts_with("/download/") || (media && method == Method::GET) {
         Shape::Text
@@ -72,13 +83,18 @@ pub(crate) fn shape(method: &Method, path: &str, query: Option<&str>) -> Shape {
     }
 }
 
+/// How the paths of all APIs but storage begin.
+const STATUS: [&str; 3] = ["/v2/", "/v1/", "/apis/"];
+
 /// The first segments of the storage JSON API's paths; every other path is the XML API's.
 const JSON: [&str; 4] = ["storage/", "upload/", "resumable/", "batch/"];
 
 /// Whether a path can be a bucket and an object, as the XML API has them.
 pub(crate) fn is_xml(path: &[&str]) -> bool {
     let first = format!("{}/", path.first().unwrap_or(&""));
-    !JSON.contains(&first.as_str()) && !["download/", "v1/", "v2/"].contains(&first.as_str())
+    !JSON.contains(&first.as_str())
+        && first != "download/"
+        && !STATUS.contains(&format!("/{first}").as_str())
 }
 
 /// For a path that nothing answers.

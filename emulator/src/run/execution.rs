@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::job::{check_etag, done, find as find_job};
 use super::overrides::{self, Plan};
-use super::page::{Page, place};
-use super::record::{Execution, Job, Subject, Task, TaskState};
+use super::page::{Page, Place, place};
+use super::record::{Execution, Job, Operation, Subject, Task, TaskState};
 use super::state::{State, Stop};
 use super::{show, spec, supervise};
 use crate::answer::{self, Answer};
@@ -27,7 +27,12 @@ fn missing(id: &str) -> Refusal {
 }
 
 /// Looks at an execution of a job, or with `-` of any. It is not copied: it may have very many tasks.
-fn look<T>(state: &State, job: &str, id: &str, look: impl FnOnce(&Execution) -> T) -> Outcome<T> {
+pub(crate) fn look<T>(
+    state: &State,
+    job: &str,
+    id: &str,
+    look: impl FnOnce(&Execution) -> T,
+) -> Outcome<T> {
     let records = state.records();
     let found = records
         .executions
@@ -62,12 +67,23 @@ pub(crate) async fn run(state: &Arc<State>, call: &mut Call, id: &str) -> Outcom
         .get("overrides")
         .and_then(Value::as_object)
         .unwrap_or(&none);
-    let execution = new_execution(state, &job, overrides::apply(&job.body, given)?);
     if request.get("validateOnly") == Some(&Value::Bool(true)) {
+        let execution = new_execution(state, &job, overrides::apply(&job.body, given)?);
         let resource = show::execution(state, &execution);
         return done(state, "Execution", resource, true);
     }
-    start(state, execution)
+    let (_, operation) = start(state, &job, given)?;
+    let shown = show::operation(state, &state.records(), &operation);
+    Ok(answer::json(&shown))
+}
+
+/// Starts an execution with these overrides; its name.
+pub(crate) fn launch(
+    state: &Arc<State>,
+    job: &Job,
+    overrides: &Map<String, Value>,
+) -> Outcome<String> {
+    start(state, job, overrides).map(|(id, _)| id)
 }
 
 fn new_execution(state: &State, job: &Job, plan: Plan) -> Execution {
@@ -123,7 +139,12 @@ fn new_execution(state: &State, job: &Job, plan: Plan) -> Execution {
     }
 }
 
-fn start(state: &Arc<State>, mut execution: Execution) -> Outcome<Answer> {
+fn start(
+    state: &Arc<State>,
+    job: &Job,
+    overrides: &Map<String, Value>,
+) -> Outcome<(String, Operation)> {
+    let mut execution = new_execution(state, job, overrides::apply(&job.body, overrides)?);
     let (switch, stop) = watch::channel(Stop::Go);
     let job = {
         let mut records = state.records();
@@ -160,9 +181,8 @@ fn start(state: &Arc<State>, mut execution: Execution) -> Outcome<Answer> {
             return Err(failure.into());
         }
     };
-    let shown = show::operation(state, &state.records(), &operation);
-    tokio::spawn(supervise::supervise(Arc::clone(state), id, stop));
-    Ok(answer::json(&shown))
+    tokio::spawn(supervise::supervise(Arc::clone(state), id.clone(), stop));
+    Ok((id, operation))
 }
 
 pub(crate) fn get(state: &State, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
@@ -201,8 +221,7 @@ pub(crate) async fn cancel(
     let (is_done, shown) = examine(state, job, id, etag)?;
     let rehearsal = request.get("validateOnly") == Some(&Value::Bool(true));
     if is_done {
-        let message = format!("Execution '{id}' cannot be cancelled because it is not running.");
-        return Err(Refusal::failed_precondition(message));
+        return Err(not_running(id));
     }
     if rehearsal {
         return done(state, "Execution", shown, true);
@@ -214,6 +233,30 @@ pub(crate) async fn cancel(
         &state.records(),
         &operation,
     )))
+}
+
+fn not_running(id: &str) -> Refusal {
+    Refusal::failed_precondition(format!(
+        "Execution '{id}' cannot be cancelled because it is not running."
+    ))
+}
+
+/// Cancels one that runs.
+pub(crate) fn stop(state: &State, id: &str) -> Outcome<()> {
+    if look(state, "-", id, Execution::is_done)? {
+        return Err(not_running(id));
+    }
+    request_cancel(state, id, false);
+    Ok(())
+}
+
+/// Deletes one; if it runs, once it has been cancelled.
+pub(crate) fn remove(state: &State, id: &str) -> Outcome<()> {
+    if look(state, "-", id, Execution::is_done)? {
+        return Ok(state.remove_execution(id)?);
+    }
+    request_cancel(state, id, true);
+    Ok(())
 }
 
 fn request_cancel(state: &State, id: &str, doomed: bool) {
@@ -256,22 +299,43 @@ pub(crate) fn tasks(state: &State, call: &Call, job: &str, id: &str) -> Outcome<
     if chosen.is_empty() && id != "-" {
         return Err(missing(id));
     }
-    chosen.sort_unstable_by_key(|execution| Reverse((execution.created, &execution.id)));
-    // In the order of their indices within an execution.
-    let tasks = chosen.into_iter().flat_map(|execution| {
-        let tasks = execution.tasks.iter().enumerate();
-        tasks.map(move |(index, task)| (execution, index, task))
-    });
-    let entries = tasks.map(|(execution, index, task)| {
-        let order = format!("{}/{:06}", execution.id, 999_999 - index);
-        (place(execution.created, &order), (execution, index, task))
-    });
-    page.sorted("tasks", entries, |(execution, index, task)| {
+    page.sorted("tasks", tasks_of(chosen), |(execution, index, task)| {
         show::task(state, execution, index, task)
     })
 }
 
-pub(crate) fn task(state: &State, job: &str, id: &str, task: &str) -> Outcome<Answer> {
+type TaskOf<'a> = (&'a Execution, usize, &'a Task);
+
+/// The tasks of these executions, newest execution first, and in the order of their indices within each.
+pub(crate) fn tasks_of(
+    mut executions: Vec<&Execution>,
+) -> impl Iterator<Item = (Place, TaskOf<'_>)> {
+    executions.sort_unstable_by_key(|execution| Reverse((execution.created, &execution.id)));
+    let tasks = executions.into_iter().flat_map(|execution| {
+        let tasks = execution.tasks.iter().enumerate();
+        tasks.map(move |(index, task)| (execution, index, task))
+    });
+    tasks.map(|(execution, index, task)| {
+        let order = format!("{}/{:06}", execution.id, 999_999 - index);
+        (place(execution.created, &order), (execution, index, task))
+    })
+}
+
+pub(crate) fn task(state: &State, call: &Call, job: &str, id: &str, task: &str) -> Outcome<Answer> {
+    let shown = find_task(state, job, id, task, |execution, index, task| {
+        show::task(state, execution, index, task)
+    })?;
+    answer::selected(call, shown)
+}
+
+/// Looks at a task by its name; execution and job may be `-`.
+pub(crate) fn find_task<T>(
+    state: &State,
+    job: &str,
+    id: &str,
+    task: &str,
+    look: impl FnOnce(&Execution, usize, &Task) -> T,
+) -> Outcome<T> {
     let absent = || {
         Refusal::not_found(format!(
             "Resource '{task}' of kind 'TASK' was not found: it does not exist."
@@ -279,12 +343,11 @@ pub(crate) fn task(state: &State, job: &str, id: &str, task: &str) -> Outcome<An
     };
     let (execution, number) = task.rsplit_once("-task").ok_or_else(absent)?;
     let found = if id == "-" { execution } else { id };
-    let shown = look(state, job, found, |found| {
+    let seen = self::look(state, job, found, |found| {
         let index: usize = number.parse().ok().filter(|_| found.id == execution)?;
-        let record = found.tasks.get(index)?;
-        Some(show::task(state, found, index, record))
+        Some(look(found, index, found.tasks.get(index)?))
     })?;
-    Ok(answer::json(&shown.ok_or_else(absent)?))
+    seen.ok_or_else(absent)
 }
 
 /// Ends an execution for a reason that is none of its tasks'.

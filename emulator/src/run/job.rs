@@ -15,7 +15,7 @@ use crate::disk::Durability;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema::{self, Field, Kind};
 
-fn missing(id: &str) -> Refusal {
+pub(crate) fn missing(id: &str) -> Refusal {
     Refusal::not_found(format!(
         "Resource '{id}' of kind 'JOB' in region was not found: it does not exist."
     ))
@@ -83,7 +83,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Outcome<Answer> {
     page.answer("jobs", jobs, |job| show::job(state, &records, job))
 }
 
-/// The body of a create or patch, checked and completed.
+/// The body of a create or patch, checked and completed, and the etag it came with.
 async fn body(state: &State, call: &mut Call) -> Outcome<(Map<String, Value>, Option<String>)> {
     let mut body = schema::message(spec::JOB, call.json().await?, "job")?;
     body.remove("name");
@@ -91,19 +91,31 @@ async fn body(state: &State, call: &mut Call) -> Outcome<(Map<String, Value>, Op
         Some(Value::String(etag)) => Some(etag),
         _ => None,
     };
+    Ok((checked(state, body)?, etag))
+}
+
+/// A body of known fields, checked and completed.
+pub(crate) fn checked(state: &State, mut body: Map<String, Value>) -> Outcome<Map<String, Value>> {
     validate::job(&mut body, &state.account)?;
-    Ok((body, etag))
+    Ok(body)
 }
 
 pub(crate) async fn create(state: &Arc<State>, call: &mut Call) -> Outcome<Answer> {
     let id = call.query.get("jobId").unwrap_or_default().to_owned();
-    validate::job_id(&id)?;
     let rehearsal = call.query.flag("validateOnly");
     let (body, _) = body(state, call).await?;
-    insert(state, &id, body, rehearsal)
+    let job = insert(state, &id, body, rehearsal)?;
+    done(state, "Job", render(state, &job), rehearsal)
 }
 
-fn insert(state: &State, id: &str, body: Map<String, Value>, rehearsal: bool) -> Outcome<Answer> {
+/// Makes a job of a checked body; a rehearsal only looks whether it could.
+pub(crate) fn insert(
+    state: &State,
+    id: &str,
+    body: Map<String, Value>,
+    rehearsal: bool,
+) -> Outcome<Job> {
+    validate::job_id(id)?;
     let now = Timestamp::now();
     let job = Job {
         id: id.to_owned(),
@@ -130,44 +142,56 @@ fn insert(state: &State, id: &str, body: Map<String, Value>, rehearsal: bool) ->
     if !rehearsal {
         state.save_job(&job, Durability::Synced)?;
     }
-    let resource = render(state, &job);
-    done(state, "Job", resource, rehearsal)
+    Ok(job)
 }
 
 pub(crate) async fn patch(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
     let rehearsal = call.query.flag("validateOnly");
     let (body, etag) = body(state, call).await?;
-    if call.query.flag("allowMissing") && !state.records().jobs.contains_key(id) {
-        validate::job_id(id)?;
-        return insert(state, id, body, rehearsal);
-    }
-    let mut job = find(state, id)?;
-    check_etag(etag.as_deref(), &show::etag(&job.uid, job.updated))?;
+    let job = if call.query.flag("allowMissing") && !state.records().jobs.contains_key(id) {
+        insert(state, id, body, rehearsal)?
+    } else {
+        let job = find(state, id)?;
+        check_etag(etag.as_deref(), &show::etag(&job.uid, job.updated))?;
+        change(state, job, body, rehearsal)?
+    };
+    done(state, "Job", render(state, &job), rehearsal)
+}
+
+/// Gives a job another body, a checked one.
+pub(crate) fn change(
+    state: &State,
+    mut job: Job,
+    body: Map<String, Value>,
+    rehearsal: bool,
+) -> Outcome<Job> {
     job.body = body;
     job.generation += 1;
     job.updated = Timestamp::now();
     if !rehearsal {
-        state.records().jobs.insert(id.to_owned(), job.clone());
+        state.records().jobs.insert(job.id.clone(), job.clone());
         state.save_job(&job, Durability::Synced)?;
     }
-    let resource = render(state, &job);
-    done(state, "Job", resource, rehearsal)
+    Ok(job)
 }
 
-/// Deletes a job with its executions; those that run are cancelled first.
 pub(crate) fn delete(state: &Arc<State>, call: &Call, id: &str) -> Outcome<Answer> {
     let job = find(state, id)?;
     check_etag(call.query.get("etag"), &show::etag(&job.uid, job.updated))?;
     let rehearsal = call.query.flag("validateOnly");
     let resource = render(state, &job);
     if !rehearsal {
-        let finished = doom(state, id);
-        for execution in finished {
-            state.remove_execution(&execution)?;
-        }
-        state.remove_job(id)?;
+        remove(state, id)?;
     }
     done(state, "Job", resource, rehearsal)
+}
+
+/// Deletes a job with its executions; those that run are cancelled first.
+pub(crate) fn remove(state: &State, id: &str) -> Outcome<()> {
+    for execution in doom(state, id) {
+        state.remove_execution(&execution)?;
+    }
+    Ok(state.remove_job(id)?)
 }
 
 /// Cancels a job's running executions for good, and names the finished ones.

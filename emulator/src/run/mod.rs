@@ -1,4 +1,4 @@
-//! The Cloud Run Admin API v2, as far as it is about jobs.
+//! The Cloud Run Admin API, as far as it is about jobs: version 2 here, version 1 in a folder of its own.
 
 mod attempt;
 mod execution;
@@ -14,6 +14,7 @@ mod show;
 mod spec;
 mod state;
 mod supervise;
+pub(crate) mod v1;
 mod validate;
 
 use std::io;
@@ -143,7 +144,9 @@ async fn executions(
             _ => Err(router::nowhere()),
         },
         [id, "tasks"] if call.method == Method::GET => execution::tasks(state, call, job, id),
-        [id, "tasks", task] if call.method == Method::GET => execution::task(state, job, id, task),
+        [id, "tasks", task] if call.method == Method::GET => {
+            execution::task(state, call, job, id, task)
+        }
         _ => Err(router::nowhere()),
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::call::Call;
@@ -28,14 +28,23 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn of(call: &Call) -> Outcome<Self> {
-        let size = match call.query.number("pageSize")? {
+        Self::named(call, "pageSize", "pageToken")
+    }
+
+    /// As version 1 asks for it.
+    pub(crate) fn of_v1(call: &Call) -> Outcome<Self> {
+        Self::named(call, "limit", "continue")
+    }
+
+    fn named(call: &Call, size: &str, token: &str) -> Outcome<Self> {
+        let size = match call.query.number(size)? {
             Some(size) if size < 0 => {
                 return Err(Refusal::invalid("page_size must not be negative."));
             }
             Some(0) | None => DEFAULT,
             Some(size) => usize::try_from(size).unwrap_or(MOST).min(MOST),
         };
-        let after = call.query.get("pageToken").map(parse).transpose()?;
+        let after = call.query.get(token).map(parse).transpose()?;
         let fields = call.query.get("fields").map(str::to_owned);
         Ok(Self {
             size,
@@ -48,11 +57,10 @@ impl Page {
     pub(crate) fn answer<T>(
         &self,
         key: &str,
-        mut entries: Vec<(Place, T)>,
+        entries: Vec<(Place, T)>,
         render: impl Fn(T) -> Value,
     ) -> Outcome<Answer> {
-        entries.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
-        self.sorted(key, entries.into_iter(), render)
+        self.sorted(key, newest_first(entries), render)
     }
 
     /// The same of entries that come in order, newest first.
@@ -62,30 +70,76 @@ impl Page {
         entries: impl Iterator<Item = (Place, T)>,
         render: impl Fn(T) -> Value,
     ) -> Outcome<Answer> {
+        let (shown, next) = self.cut(entries, render);
+        let mut page = Map::new();
+        if let Some(token) = next {
+            page.insert("nextPageToken".into(), token.into());
+        }
+        if !shown.is_empty() {
+            page.insert(key.to_owned(), Value::Array(shown));
+        }
+        self.finish(Value::Object(page))
+    }
+
+    /// A list as version 1 has it.
+    pub(crate) fn answer_v1<T>(
+        &self,
+        kind: &str,
+        entries: Vec<(Place, T)>,
+        render: impl Fn(T) -> Value,
+    ) -> Outcome<Answer> {
+        self.sorted_v1(kind, newest_first(entries), render)
+    }
+
+    /// The same of entries that come in order, newest first.
+    pub(crate) fn sorted_v1<T>(
+        &self,
+        kind: &str,
+        entries: impl Iterator<Item = (Place, T)>,
+        render: impl Fn(T) -> Value,
+    ) -> Outcome<Answer> {
+        let (shown, next) = self.cut(entries, render);
+        let mut page = json!({"apiVersion": "run.googleapis.com/v1", "kind": kind, "metadata": {}});
+        if let Some(token) = next {
+            page["metadata"]["continue"] = token.into();
+        }
+        if !shown.is_empty() {
+            page["items"] = shown.into();
+        }
+        self.finish(page)
+    }
+
+    fn cut<T>(
+        &self,
+        entries: impl Iterator<Item = (Place, T)>,
+        render: impl Fn(T) -> Value,
+    ) -> (Vec<Value>, Option<String>) {
         let is_later =
             |(place, _): &(Place, T)| self.after.as_ref().is_none_or(|after| place < after);
         let mut entries = entries.skip_while(|entry| !is_later(entry));
-        let mut page = Map::new();
         let mut shown = Vec::new();
         let mut last = None;
         for (place, entry) in entries.by_ref().take(self.size) {
             shown.push(render(entry));
             last = Some(place);
         }
-        if let (Some((time, id)), Some(_)) = (last, entries.next()) {
-            let token = BASE64_URL_SAFE_NO_PAD.encode(format!("{time}/{id}"));
-            page.insert("nextPageToken".into(), token.into());
-        }
-        if !shown.is_empty() {
-            page.insert(key.to_owned(), Value::Array(shown));
-        }
-        let page = Value::Object(page);
+        let last = last.filter(|_| entries.next().is_some());
+        let token = last.map(|(time, id)| BASE64_URL_SAFE_NO_PAD.encode(format!("{time}/{id}")));
+        (shown, token)
+    }
+
+    fn finish(&self, page: Value) -> Outcome<Answer> {
         let page = match &self.fields {
             Some(mask) => fields::select(mask, &page)?,
             None => page,
         };
         Ok(answer::json(&page))
     }
+}
+
+fn newest_first<T>(mut entries: Vec<(Place, T)>) -> impl Iterator<Item = (Place, T)> {
+    entries.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+    entries.into_iter()
 }
 
 fn parse(token: &str) -> Outcome<Place> {

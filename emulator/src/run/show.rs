@@ -9,7 +9,7 @@ use super::state::{Records, State};
 use crate::clock::micros;
 
 /// Who did everything here.
-const OWNER: &str = "owner@localhost";
+pub(crate) const OWNER: &str = "owner@localhost";
 
 /// A resource being built: what has its default value is left out, as proto JSON does.
 struct Fields(Map<String, Value>);

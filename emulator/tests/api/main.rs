@@ -14,6 +14,7 @@ mod harness;
 mod jobs;
 mod lists;
 mod many;
+mod namespaces;
 mod objects;
 mod parts;
 mod processes;
