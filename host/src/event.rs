@@ -43,6 +43,13 @@ pub enum Event<'a> {
         /// How many tasks it has.
         tasks: u32,
     },
+    /// Everything is started, and sortie leaves it alone.
+    Detached {
+        /// The run.
+        run: RunId,
+    },
+    /// How the run stands.
+    Progress(&'a Progress),
     /// The command wrote something.
     Output {
         /// Which task.
@@ -55,7 +62,12 @@ pub enum Event<'a> {
     /// A cancel was asked for.
     Cancelling,
     /// A task's results are home.
-    Landed(&'a TaskResult),
+    Landed {
+        /// The run.
+        run: RunId,
+        /// The task's.
+        result: &'a TaskResult,
+    },
     /// All are.
     Finished {
         /// The run.
@@ -64,9 +76,28 @@ pub enum Event<'a> {
         dir: &'a Path,
         /// Every task's, in order.
         tasks: &'a [TaskResult],
+        /// What Cloud Run bills, in US dollars by list prices; absent where nothing is billed.
+        cost: Option<f64>,
         /// What sortie exits with.
         code: i32,
     },
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Progress {
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// Those that are in no execution yet.
+    pub waiting: u32,
+    /// Those that run now.
+    pub running: u32,
+    /// Those whose results are here.
+    pub home: u32,
+    /// Those of these that did not exit with 0.
+    pub failed: usize,
+    /// What those cost, in US dollars by list prices; absent where nothing is billed.
+    pub cost: Option<f64>,
 }
 
 /// Tells the user.

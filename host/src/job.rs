@@ -15,14 +15,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use wire::contract::{Command, Spec};
 
 use crate::error::Error;
-use crate::event::Silent;
-use crate::follow::Interrupts;
-use crate::request::{Out, Request, TaskRequest};
+use crate::event::{Event, Reporter, Silent};
+use crate::interrupts::Interrupts;
+use crate::request::{Manner, Out, Request, TaskRequest, Work};
+use crate::results::TaskResult;
 use crate::session::Session;
 use crate::settings::{Environment, Settings, Wishes};
 use crate::stage::InputSource;
@@ -65,6 +68,10 @@ pub struct CloudRunJobResult {
     pub error: Option<String>,
     /// The run's name.
     pub run: String,
+    /// What Cloud Run bills, in US dollars by list prices; absent where nothing is billed.
+    pub cost: Option<f64>,
+    /// Where the results are: `output/`, `stdout`, `stderr`, `report.json`.
+    pub directory: PathBuf,
 }
 
 /// A place to run commands in, one container each.
@@ -119,6 +126,18 @@ impl CloudRunJob {
         command: &str,
         timeout: Option<Duration>,
     ) -> Result<CloudRunJobResult, Error> {
+        let spec = self.spec(command, timeout);
+        let mut all = self.run_all(vec![spec]).await?;
+        let result = all
+            .pop()
+            .ok_or_else(|| Error::usage("the run had no task"))?;
+        self.last = Some(result.directory.join("output"));
+        Ok(result)
+    }
+
+    /// What a task of [`CloudRunJob::run_all`] and [`CloudRunJob::run_stream`] is made of: a shell command with this
+    /// job's environment.
+    pub fn spec(&self, command: &str, timeout: Option<Duration>) -> Spec {
         let mut spec = Spec::new(Command::Shell(command.into()));
         let limit = timeout.or(self.config.timeout);
         spec.timeout_ms = limit.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -126,42 +145,60 @@ impl CloudRunJob {
         spec.env = env
             .map(|(name, value)| (name.clone(), value.as_str().into()))
             .collect();
-        let base = self.config.output_dir.clone().map_or_else(here, Ok)?;
-        let inputs = self.inputs.clone();
-        let task = TaskRequest {
-            name: "0".to_owned(),
-            inputs,
-            spec,
-        };
-        let request = Request {
-            tasks: vec![task],
-            out: Out::Default(base),
-            tail: false,
-        };
+        spec
+    }
+
+    /// Runs any number of tasks as one run, and returns all their results, in the order of the specs.
+    pub async fn run_all(&self, specs: Vec<Spec>) -> Result<Vec<CloudRunJobResult>, Error> {
+        let request = self.request(specs)?;
         let mut never = Interrupts::never();
         let result = crate::run::run(&self.session, &request, &mut Silent, &mut never).await?;
-        let task = result
-            .tasks
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::usage("the run had no task"))?;
-        let read = |name: &str| {
-            let path = task.directory.join(name);
-            match fs_err::read(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-                read => read.map_err(|error| Error::local("cannot read a result", error)),
+        let result = result.ok_or_else(|| Error::usage("the run was left alone"))?;
+        let run = result.run.to_string();
+        let results = result.tasks.into_iter();
+        results.map(|task| read_result(task, &run)).collect()
+    }
+
+    /// Runs any number of tasks as one run, and gives each result as soon as it is here.
+    ///
+    /// Dropping the stream cancels what still runs.
+    pub fn run_stream(&self, specs: Vec<Spec>) -> Result<RunStream, Error> {
+        let request = self.request(specs)?;
+        let session = self.session.clone();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (interrupt, interrupts) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut reporter = Results {
+                sender: sender.clone(),
+            };
+            let mut interrupts = Interrupts::new(interrupts);
+            let ended = crate::run::run(&session, &request, &mut reporter, &mut interrupts).await;
+            if let Err(error) = ended {
+                let _ = sender.send(Err(error));
+            }
+        });
+        Ok(RunStream {
+            receiver,
+            interrupt,
+        })
+    }
+
+    fn request(&self, specs: Vec<Spec>) -> Result<Request, Error> {
+        let base = self.config.output_dir.clone().map_or_else(here, Ok)?;
+        let task = |(number, spec): (usize, Spec)| {
+            let mut work = Work::new(spec);
+            work.inputs.clone_from(&self.inputs);
+            TaskRequest {
+                name: number.to_string(),
+                work: Arc::new(work),
             }
         };
-        let outcome = CloudRunJobResult {
-            returncode: task.exit_code,
-            stdout: read("stdout")?,
-            stderr: read("stderr")?,
-            duration: Duration::from_millis(task.phases.command),
-            error: task.problem,
-            run: result.run.to_string(),
-        };
-        self.last = Some(task.directory.join("output"));
-        Ok(outcome)
+        Ok(Request {
+            tasks: specs.into_iter().enumerate().map(task).collect(),
+            out: Out::Default(base),
+            tail: false,
+            manner: Manner::default(),
+        })
     }
 
     /// Where the last run's outputs are, on this machine.
@@ -174,4 +211,72 @@ impl CloudRunJob {
 
 fn here() -> Result<PathBuf, Error> {
     std::env::current_dir().map_err(|error| Error::local("cannot find this directory", error))
+}
+
+fn read_result(task: TaskResult, run: &str) -> Result<CloudRunJobResult, Error> {
+    let read = |name: &str| {
+        let path = task.directory.join(name);
+        match fs_err::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(|error| Error::local("cannot read a result", error)),
+        }
+    };
+    Ok(CloudRunJobResult {
+        returncode: task.exit_code,
+        stdout: read("stdout")?,
+        stderr: read("stderr")?,
+        duration: Duration::from_millis(task.phases.command),
+        cost: task.cost,
+        error: task.problem,
+        run: run.to_owned(),
+        directory: task.directory,
+    })
+}
+
+/// Results as they come, with the numbers of their specs.
+#[derive(Debug)]
+pub struct RunStream {
+    receiver: mpsc::UnboundedReceiver<Result<(usize, CloudRunJobResult), Error>>,
+    interrupt: mpsc::UnboundedSender<()>,
+}
+
+impl RunStream {
+    /// The next result; `None` when all are here, or after an error.
+    pub async fn next(&mut self) -> Option<Result<(usize, CloudRunJobResult), Error>> {
+        self.receiver.recv().await
+    }
+}
+
+impl futures_util::Stream for RunStream {
+    type Item = Result<(usize, CloudRunJobResult), Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(context)
+    }
+}
+
+impl Drop for RunStream {
+    fn drop(&mut self) {
+        let _ = self.interrupt.send(());
+    }
+}
+
+/// Passes results on as they land.
+struct Results {
+    sender: mpsc::UnboundedSender<Result<(usize, CloudRunJobResult), Error>>,
+}
+
+impl Reporter for Results {
+    fn event(&mut self, event: &Event<'_>) {
+        let Event::Landed { run, result } = event else {
+            return;
+        };
+        let read = read_result((*result).clone(), &run.to_string());
+        let _ = self
+            .sender
+            .send(read.map(|read| (result.index as usize, read)));
+    }
 }

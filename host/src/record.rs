@@ -12,19 +12,11 @@ use crate::error::Error;
 use crate::request::Out;
 use crate::settings::{Place, Settings};
 
-/// What this machine remembers of a run. Written before the run is started: nothing that runs is forgotten.
+/// What this machine remembers of a run: all else is in the bucket. Written before the run is started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LocalRecord {
     /// The run.
     pub run: RunId,
-    /// Which of its starts is the newest.
-    pub start: u32,
-    /// That start's execution, in full; absent while Cloud Run has not answered.
-    pub execution: Option<String>,
-    /// Its job's short name.
-    pub job: String,
-    /// Its tasks' names.
-    pub names: Vec<String>,
     /// Where it runs.
     pub place: Recorded,
     /// Where its results go; absent = `sortie-results` in `base`.
@@ -66,7 +58,7 @@ impl Recorded {
 
 impl LocalRecord {
     /// Of a run that is about to be started.
-    pub fn new(run: RunId, place: &Recorded, job: &str, names: &[String], out: &Out) -> Self {
+    pub fn new(run: RunId, place: &Recorded, out: &Out) -> Self {
         let bytes = |path: &Path| ByteString::from(path.as_os_str());
         let (out, base) = match out {
             Out::Default(base) => (None, bytes(base)),
@@ -74,10 +66,6 @@ impl LocalRecord {
         };
         Self {
             run,
-            start: 0,
-            execution: None,
-            job: job.to_owned(),
-            names: names.to_vec(),
             place: place.clone(),
             out,
             base,
@@ -94,13 +82,6 @@ impl LocalRecord {
         }
     }
 
-    /// Sends the results elsewhere.
-    pub fn set_out(&mut self, out: &Out) {
-        let moved = Self::new(self.run, &self.place, &self.job, &self.names, out);
-        self.out = moved.out;
-        self.base = moved.base;
-    }
-
     /// Remembers it: writes beside, renames.
     pub fn write(&self, data_dir: &Path) -> Result<(), Error> {
         let dir = data_dir.join("runs");
@@ -108,7 +89,8 @@ impl LocalRecord {
             fs_err::create_dir_all(&dir)?;
             let mut file = tempfile::NamedTempFile::new_in(&dir)?;
             file.write_all(&serde_json::to_vec(self)?)?;
-            file.persist(dir.join(format!("{}.json", self.run)))?;
+            file.as_file().sync_all()?;
+            file.persist(path(data_dir, self.run))?;
             Ok(())
         };
         write().map_err(|error| {
@@ -120,78 +102,133 @@ impl LocalRecord {
         })
     }
 
-    /// Finds a run by its name, by a unique beginning of it, or by its last eight characters.
-    pub fn find(data_dir: &Path, name: &str) -> Result<Self, Error> {
-        let dir = data_dir.join("runs");
-        let all = fs_err::read_dir(&dir).into_iter().flatten().flatten();
-        let matching: Vec<PathBuf> = all
-            .map(|entry| entry.path())
-            .filter(|path| {
-                path.file_stem()
-                    .is_some_and(|stem| means(&stem.to_string_lossy(), name))
-            })
-            .collect();
-        let path = match &matching[..] {
-            [path] => path,
-            [] => {
-                return Err(Error::usage(format!("no run `{name}` is known here"))
-                    .with_hint(format!("`{}` holds those that are", dir.display())));
-            }
-            _ => {
-                return Err(Error::usage(format!("`{name}` means several runs"))
-                    .with_hint("give more of its name"));
-            }
-        };
+    /// The runs this machine remembers whose name may be shortened so.
+    pub fn named(data_dir: &Path, name: &ShortName) -> Vec<RunId> {
+        let all = fs_err::read_dir(data_dir.join("runs"));
+        let names = all.into_iter().flatten().flatten().map(|entry| {
+            let path = entry.path();
+            path.file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+        });
+        let runs = names.flatten().filter_map(|stem| stem.parse().ok());
+        runs.filter(|run| name.means(*run)).collect()
+    }
+
+    /// What this machine remembers of a run, if anything.
+    pub fn read(data_dir: &Path, run: RunId) -> Result<Option<Self>, Error> {
+        let path = path(data_dir, run);
         let refuse = |source: Box<dyn std::error::Error + Send + Sync>| Error::File {
             path: path.clone(),
             source,
         };
-        let json = fs_err::read(path).map_err(|error| refuse(error.into()))?;
-        serde_json::from_slice(&json).map_err(|error| refuse(error.into()))
+        match fs_err::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(refuse(error.into())),
+            Ok(json) => serde_json::from_slice(&json)
+                .map(Some)
+                .map_err(|error| refuse(error.into())),
+        }
+    }
+
+    /// Forgets a run.
+    pub fn remove(data_dir: &Path, run: RunId) -> Result<(), Error> {
+        match fs_err::remove_file(path(data_dir, run)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::local("cannot forget the run", error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-fn means(run: &str, name: &str) -> bool {
-    let name = name.to_uppercase();
-    !name.is_empty() && (run.starts_with(&name) || (name.len() == 8 && run.ends_with(&name)))
+fn path(data_dir: &Path, run: RunId) -> PathBuf {
+    data_dir.join("runs").join(format!("{run}.json"))
+}
+
+/// A run's name as people type it: in full, a beginning, or the last eight characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShortName(String);
+
+impl ShortName {
+    /// Refuses what no run can be called.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let name = text.to_uppercase();
+        let fits = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+        if name.is_empty() || name.len() > 26 || !name.bytes().all(fits) {
+            return Err(Error::usage(format!("`{text}` cannot be a run's name"))
+                .with_hint("`sortie ps` lists them"));
+        }
+        Ok(Self(name))
+    }
+
+    /// Whether a run may be called so.
+    pub fn means(&self, run: RunId) -> bool {
+        let run = run.to_string();
+        run.starts_with(&self.0) || (self.0.len() == 8 && run.ends_with(&self.0))
+    }
+
+    /// The run, if it is its full name.
+    pub fn full(&self) -> Option<RunId> {
+        self.0.parse().ok()
+    }
+
+    /// The one that is meant, of those that may be called so.
+    pub fn pick(&self, runs: &[RunId]) -> Result<Option<RunId>, Error> {
+        match runs {
+            [] => Ok(None),
+            [run] => Ok(Some(*run)),
+            _ => Err(Error::usage(format!("`{}` means several runs", self.0))
+                .with_hint("give more of its name; `sortie ps` lists them")),
+        }
+    }
+}
+
+impl std::fmt::Display for ShortName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(run: RunId) -> LocalRecord {
+    #[test]
+    fn a_run_is_remembered_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
         let out = Out::Dir(PathBuf::from(std::ffi::OsString::from_vec(
             b"/out\xff".to_vec(),
         )));
-        LocalRecord::new(run, &Recorded::Local, "j", &["only".to_owned()], &out)
+        let run = RunId::new();
+        LocalRecord::new(run, &Recorded::Local, &out)
+            .write(dir.path())
+            .unwrap();
+        let read = LocalRecord::read(dir.path(), run).unwrap().unwrap();
+        assert_eq!((read.run, read.out()), (run, out));
+        LocalRecord::remove(dir.path(), run).unwrap();
+        assert!(LocalRecord::read(dir.path(), run).unwrap().is_none());
     }
 
     #[test]
-    fn a_run_is_found_by_beginning_and_by_end() {
+    fn a_name_may_be_shortened() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId::new();
-        record(run).write(dir.path()).unwrap();
-        let full = run.to_string();
-        for name in [
-            &full[..],
-            &full[..12],
-            &full[18..],
-            &full[18..].to_lowercase(),
-        ] {
-            let found = LocalRecord::find(dir.path(), name).unwrap();
-            assert_eq!((found.run, found.out()), (run, record(run).out()), "{name}");
+        let out = Out::Default(PathBuf::new());
+        for run in [run, RunId::new()] {
+            let record = LocalRecord::new(run, &Recorded::Local, &out);
+            record.write(dir.path()).unwrap();
         }
-        assert!(LocalRecord::find(dir.path(), &full[20..]).is_err());
-        assert!(LocalRecord::find(dir.path(), "").is_err());
-    }
-
-    #[test]
-    fn an_ambiguous_name_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        record(RunId::new()).write(dir.path()).unwrap();
-        record(RunId::new()).write(dir.path()).unwrap();
-        let error = LocalRecord::find(dir.path(), "0").unwrap_err();
-        assert!(error.to_string().contains("several"), "{error}");
+        let full = run.to_string();
+        for name in [&full[..], &full[18..], &full[18..].to_lowercase()] {
+            let name = ShortName::parse(name).unwrap();
+            assert_eq!(LocalRecord::named(dir.path(), &name), [run], "{name}");
+        }
+        let vague = ShortName::parse("0").unwrap();
+        let several = vague.pick(&LocalRecord::named(dir.path(), &vague));
+        assert!(several.unwrap_err().to_string().contains("several"));
+        assert!(!ShortName::parse(&full[20..]).unwrap().means(run));
+        for text in ["", "../x", "01KAVXA2B3C4D5E6F7G8H9JKMN0"] {
+            assert!(ShortName::parse(text).is_err(), "{text}");
+        }
     }
 }

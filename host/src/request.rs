@@ -1,7 +1,8 @@
 //! What a run was asked to do, checked before anything is sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use wire::contract::Spec;
 
@@ -20,17 +21,57 @@ pub struct Request {
     pub out: Out,
     /// Whether the command's output is shown while it runs.
     pub tail: bool,
+    /// How the tasks are driven.
+    pub manner: Manner,
 }
 
-/// What one task was asked to do.
+/// How a run's tasks are driven.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Manner {
+    /// At most so many tasks at once.
+    pub parallel: Option<u32>,
+    /// How often a task that the platform has failed is tried again.
+    pub retries: u32,
+    /// Whether the first task that fails ends the others.
+    pub fail_fast: bool,
+    /// What the run may cost, in US dollars by list prices.
+    pub max_cost: Option<f64>,
+    /// Whether to leave once everything is started.
+    pub detach: bool,
+}
+
+/// One task.
 #[derive(Debug, Clone)]
 pub struct TaskRequest {
     /// Names its directory.
     pub name: String,
+    /// What it does; copies share it.
+    pub work: Arc<Work>,
+}
+
+/// What a task does.
+#[derive(Debug, Clone)]
+pub struct Work {
     /// What lies under `input/`.
     pub inputs: Vec<InputSource>,
+    /// The team's environment it runs in; absent = the one the settings say.
+    pub environment: Option<String>,
+    /// Variables whose values are the environment's secrets.
+    pub secrets: Vec<String>,
     /// All else; its inputs are filled in when they are staged.
     pub spec: Spec,
+}
+
+impl Work {
+    /// A command with nothing else.
+    pub fn new(spec: Spec) -> Self {
+        Self {
+            inputs: Vec::new(),
+            environment: None,
+            secrets: Vec::new(),
+            spec,
+        }
+    }
 }
 
 /// Where the results go.
@@ -50,27 +91,47 @@ impl Request {
         }
         let mut names = BTreeSet::new();
         for task in &self.tasks {
-            task.check()?;
             if !names.insert(&task.name) {
                 return Err(Error::usage(format!("two tasks are named `{}`", task.name)));
             }
         }
+        for work in self.works().0 {
+            work.check()?;
+        }
         self.out.check()
+    }
+
+    /// Everything that is to be done, once, and which of it each task does.
+    pub fn works(&self) -> (Vec<&Arc<Work>>, Vec<u32>) {
+        let mut works = Vec::new();
+        let mut numbers: HashMap<*const Work, u32> = HashMap::new();
+        let of_tasks = self.tasks.iter().map(|task| {
+            // Which is as good as equality: copies are made by sharing.
+            *numbers.entry(Arc::as_ptr(&task.work)).or_insert_with(|| {
+                works.push(&task.work);
+                u32::try_from(works.len() - 1).unwrap_or(u32::MAX)
+            })
+        });
+        let of_tasks = of_tasks.collect();
+        (works, of_tasks)
     }
 
     /// Every input once, however many tasks use it.
     pub fn inputs(&self) -> Vec<InputSource> {
-        let mut all: Vec<InputSource> = Vec::new();
-        for input in self.tasks.iter().flat_map(|task| &task.inputs) {
-            if !all.contains(input) {
-                all.push(input.clone());
+        let mut all = Vec::new();
+        let mut known = std::collections::HashSet::new();
+        for work in self.works().0 {
+            for input in &work.inputs {
+                if known.insert(input) {
+                    all.push(input.clone());
+                }
             }
         }
         all
     }
 }
 
-impl TaskRequest {
+impl Work {
     fn check(&self) -> Result<(), Error> {
         let mut names = BTreeSet::new();
         for input in &self.inputs {
@@ -86,6 +147,12 @@ impl TaskRequest {
                 let what = format!("cannot read the input `{}`", input.name.lossy());
                 let hint = format!("it is looked for at `{}`", input.path.display());
                 return Err(Error::local(what, error).with_hint(hint));
+            }
+        }
+        for name in &self.secrets {
+            if self.spec.env.contains_key(name) {
+                let what = format!("`{name}` is both a variable and a secret");
+                return Err(Error::usage(what).with_hint("leave one of them out"));
             }
         }
         crate::timeout::check(&self.spec)?;

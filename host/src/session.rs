@@ -1,5 +1,6 @@
 //! A connection to where tasks run: the one place that knows the cloud from this machine.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,11 +9,21 @@ use wire::bucket::Bucket;
 use wire::token::{StaticToken, TokenSource, Tokens};
 
 use crate::cloud_run::CloudRun;
+use crate::cost::Prices;
 use crate::credentials::GoogleCredentials;
 use crate::error::Error;
 use crate::local;
 use crate::record::Recorded;
-use crate::settings::{Cloud, Place, Settings};
+use crate::settings::{Cloud, Place, Settings, TeamEnvironment, no_environment};
+
+/// What a task's `environment` can mean.
+#[derive(Debug, Clone)]
+enum Environments {
+    /// Whatever it says, there is one place to run.
+    One,
+    /// The team's.
+    Named(BTreeMap<String, TeamEnvironment>),
+}
 
 /// A connection to where tasks run. Shared by any number of runs.
 #[derive(Debug, Clone)]
@@ -23,6 +34,15 @@ pub struct Session {
     pub cloud_run: CloudRun,
     /// The job that runs tasks, by its short name.
     pub job: String,
+    /// The project of the jobs.
+    pub project: String,
+    /// Their region.
+    pub region: String,
+    /// What Cloud Run bills; absent where nothing is billed.
+    pub prices: Option<Prices>,
+    /// Whether the job itself sees to it that no more tasks run at once than were asked for.
+    pub keeps_parallelism: bool,
+    environments: Environments,
     /// Where that was settled.
     pub source: String,
     /// Who runs.
@@ -40,11 +60,12 @@ impl Session {
     /// Connects; in local mode this starts the emulator if there is none.
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
         let mut keeper = None;
-        let (cloud, warnings) = match &settings.place {
-            Place::Cloud(cloud) => ((**cloud).clone(), Vec::new()),
+        let (cloud, job, warnings) = match &settings.place {
+            Place::Cloud(cloud) => ((**cloud).clone(), None, Vec::new()),
             Place::Local(place) => {
                 keeper = Some(local::Keeper::of(place, &settings.data_dir)?);
-                local::connect(place, &settings.data_dir).await?
+                let connected = local::connect(place, &settings.data_dir).await?;
+                (connected.cloud, Some(connected.job), connected.warnings)
             }
         };
         let retry = if keeper.is_some() {
@@ -53,9 +74,19 @@ impl Session {
             RetryConfig::default()
         };
         let (bucket, cloud_run) = clients(&cloud, retry)?;
+        let is_billed = keeper.is_none();
         let session = Self {
             bucket,
             cloud_run,
+            prices: is_billed.then(|| cloud.prices),
+            keeps_parallelism: keeper.is_some(),
+            environments: if is_billed {
+                Environments::Named(cloud.environments)
+            } else {
+                Environments::One
+            },
+            project: cloud.project,
+            region: cloud.region,
             job: cloud.job,
             source: settings.source.clone(),
             owner: settings.owner.clone(),
@@ -64,10 +95,25 @@ impl Session {
             keeper,
             warnings,
         };
-        if let Place::Local(place) = &settings.place {
-            local::ensure_job(&session, place).await?;
+        if let Some(definition) = job {
+            let made = session
+                .cloud_run
+                .create_job(&session.job, &definition)
+                .await;
+            made.map_err(Error::api("cannot prepare the job"))?;
         }
         Ok(session)
+    }
+
+    /// The job of a team's environment; without one, the job that the settings say.
+    pub fn job_for(&self, environment: Option<&str>) -> Result<String, Error> {
+        match (environment, &self.environments) {
+            (None, _) | (_, Environments::One) => Ok(self.job.clone()),
+            (Some(name), Environments::Named(all)) => match all.get(name) {
+                Some(environment) => Ok(environment.job.clone()),
+                None => Err(no_environment(name, all)),
+            },
+        }
     }
 
     /// Brings back a server that is gone, where that is ours to do; elsewhere it does nothing.

@@ -1,25 +1,50 @@
-//! Task files: TOML that a team checks in.
+//! Task files: TOML that a team checks in, or JSON lines that a program writes. One schema for both.
 //!
 //! ```toml
 //! [[task]]
 //! name = "wordcount"                    # names the results' directory; default: its number
 //! command = "wc -w input/text > output/count.txt"   # for /bin/sh; or argv = ["wc", "-w", "input/text"]
 //! inputs = { text = "alice.txt" }       # name = path, relative to this file
-//! env = { LANG = "C" }
+//! env = { LANG = "C" }                  # readable in the bucket
+//! secrets = ["API_KEY"]                 # variables whose values are the environment's secrets
+//! environment = "gpu"                   # of `sortie.toml`; default: the one the flags say
 //! timeout = "10m"
 //! stdin = "…"                           # text
+//! n = 3                                 # copies: wordcount-0, wordcount-1, wordcount-2
 //! ```
+//!
+//! A JSON line is one task with the same keys: `{"name": "a", "argv": ["echo", "hi"]}`. Bytes that are no text
+//! are `{"b64": "…"}`.
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use wire::contract::{ByteString, Command, Spec};
 
 use crate::error::Error;
-use crate::request::TaskRequest;
+use crate::request::{TaskRequest, Work};
 use crate::settings::parse_toml;
 use crate::stage::InputSource;
+
+/// What a task may have.
+const KEYS: &[&str] = &[
+    "name",
+    "command",
+    "argv",
+    "inputs",
+    "env",
+    "secrets",
+    "environment",
+    "timeout",
+    "stdin",
+    "n",
+];
+
+/// How many copies one task may ask for.
+pub(crate) const MOST_COPIES: u32 = 100_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,50 +56,110 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Task {
     name: Option<String>,
-    command: Option<String>,
-    argv: Option<Vec<String>>,
+    command: Option<ByteString>,
+    argv: Option<Vec<ByteString>>,
     #[serde(default)]
     inputs: BTreeMap<String, String>,
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, ByteString>,
+    #[serde(default)]
+    secrets: Vec<String>,
+    environment: Option<String>,
     timeout: Option<String>,
-    stdin: Option<String>,
+    stdin: Option<ByteString>,
+    n: Option<u32>,
 }
 
-/// Reads a task file.
-pub(crate) fn read(path: &Path) -> Result<Vec<TaskRequest>, Error> {
+/// A task as its file has it, and how many copies of it there are to be.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) work: Work,
+    pub(crate) copies: Option<u32>,
+}
+
+/// Reads a task file: `.toml`, or JSON lines.
+pub(crate) fn read(path: &Path) -> Result<Vec<Described>, Error> {
     let refuse = |source: Box<dyn std::error::Error + Send + Sync>| Error::File {
         path: path.to_owned(),
         source,
     };
-    let text = fs_err::read_to_string(path).map_err(|error| refuse(error.into()))?;
-    let file: File = parse_toml(&text).map_err(|why| refuse(why.into()))?;
     let base = path.parent().unwrap_or(Path::new("."));
-    let tasks = file.task.into_iter().enumerate();
-    tasks
-        .map(|(i, task)| {
-            task.into_request(i, base)
-                .map_err(|what| refuse(what.into()))
-        })
+    let tasks = if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        let text = fs_err::read_to_string(path).map_err(|error| refuse(error.into()))?;
+        let file: File = parse_toml(&text).map_err(|why| refuse(nearest_key(&why).into()))?;
+        file.task
+    } else if path == Path::new("-") {
+        read_lines(std::io::stdin().lock()).map_err(|why| refuse(why.into()))?
+    } else {
+        let file = fs_err::File::open(path).map_err(|error| refuse(error.into()))?;
+        read_lines(std::io::BufReader::new(file)).map_err(|why| refuse(why.into()))?
+    };
+    let described = tasks.into_iter().enumerate();
+    described
+        .map(|(i, task)| task.describe(i, base).map_err(|what| refuse(what.into())))
         .collect()
 }
 
+fn read_lines(input: impl BufRead) -> Result<Vec<Task>, String> {
+    let mut tasks = Vec::new();
+    for (number, line) in (1..).zip(input.split(b'\n')) {
+        let line = line.map_err(|error| error.to_string())?;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let task = serde_json::from_slice(&line).map_err(|error| {
+            let why = error.to_string();
+            // serde counts lines from 1 in each of ours.
+            let why = why.split(" at line 1 ").next().unwrap_or(&why);
+            format!("line {number}: {}", nearest_key(why))
+        })?;
+        tasks.push(task);
+    }
+    Ok(tasks)
+}
+
+/// serde lists every key there is; people want the one they meant.
+fn nearest_key(why: &str) -> String {
+    let Some((before, rest)) = why.split_once("unknown field `") else {
+        return why.to_owned();
+    };
+    let Some((key, _)) = rest.split_once('`') else {
+        return why.to_owned();
+    };
+    let near = KEYS
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(key, known), known))
+        .min();
+    match near {
+        Some((distance, known)) if distance <= 3 && distance < known.len() => {
+            format!("{before}a task has no key `{key}`: is `{known}` meant?")
+        }
+        _ => format!(
+            "{before}a task has no key `{key}`, but `{}`",
+            KEYS.join("`, `")
+        ),
+    }
+}
+
 impl Task {
-    fn into_request(self, number: usize, base: &Path) -> Result<TaskRequest, String> {
+    fn describe(self, number: usize, base: &Path) -> Result<Described, String> {
         let name = self.name.unwrap_or_else(|| number.to_string());
         check_name(&name)?;
         let command = match (self.command, self.argv) {
-            (Some(text), None) => Command::Shell(text.into()),
-            (None, Some(argv)) => Command::Argv(argv.into_iter().map(ByteString::from).collect()),
+            (Some(text), None) => Command::Shell(text),
+            (None, Some(argv)) => Command::Argv(argv),
             _ => return Err(format!("task `{name}` needs one of `command` and `argv`")),
         };
+        if self.n.is_some_and(|n| n == 0 || n > MOST_COPIES) {
+            return Err(format!("task `{name}`: `n` is from 1 to {MOST_COPIES}"));
+        }
         let mut spec = Spec::new(command);
-        spec.env = self
-            .env
-            .into_iter()
-            .map(|(name, value)| (name, value.into()))
-            .collect();
-        spec.stdin = self.stdin.map(ByteString::from);
+        spec.env = self.env;
+        spec.stdin = self.stdin;
         if let Some(text) = self.timeout {
             let timeout = humantime::parse_duration(&text)
                 .map_err(|error| format!("task `{name}`: `{text}` is no timeout: {error}"))?;
@@ -84,12 +169,42 @@ impl Task {
             name: name.into(),
             path: base.join(path),
         });
-        Ok(TaskRequest {
-            inputs: inputs.collect(),
+        Ok(Described {
             name,
-            spec,
+            work: Work {
+                inputs: inputs.collect(),
+                environment: self.environment,
+                secrets: self.secrets,
+                spec,
+            },
+            copies: self.n,
         })
     }
+}
+
+/// `n` copies of every task, named `<name>-<k>`, or by number where there is nothing else. `n` is the flag's; a task's
+/// own is stronger.
+pub(crate) fn copies(tasks: Vec<Described>, n: Option<u32>) -> Vec<TaskRequest> {
+    let alone = tasks.len() == 1;
+    let mut all = Vec::new();
+    for task in tasks {
+        let work = Arc::new(task.work);
+        let Some(copies) = task.copies.or(n) else {
+            let name = task.name;
+            all.push(TaskRequest { name, work });
+            continue;
+        };
+        for k in 0..copies {
+            let name = match copies {
+                1 => task.name.clone(),
+                _ if alone && task.name == "0" => k.to_string(),
+                _ => format!("{}-{k}", task.name),
+            };
+            let work = work.clone();
+            all.push(TaskRequest { name, work });
+        }
+    }
+    all
 }
 
 /// A task's name becomes a directory's.
@@ -102,9 +217,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<TaskRequest>, Error> {
+    fn parse(name: &str, text: &str) -> Result<Vec<Described>, Error> {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.toml");
+        let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         read(&path)
     }
@@ -112,34 +227,107 @@ mod tests {
     #[test]
     fn a_task_is_read_whole() {
         let tasks = parse(
-            "[[task]]\nname = 'a'\ncommand = 'true'\ninputs = { x = 'y/z' }\ntimeout = '90s'\nenv = { K = 'v' }\n[[task]]\nargv = ['ls', '-l']\n",
+            "t.toml",
+            "[[task]]\nname = 'a'\ncommand = 'true'\ninputs = { x = 'y/z' }\ntimeout = '90s'\nenv = { K = 'v' }\nsecrets = ['S']\nenvironment = 'gpu'\nn = 2\n[[task]]\nargv = ['ls', '-l']\n",
         )
         .unwrap();
-        assert_eq!(tasks[0].spec.timeout_ms, Some(90_000));
-        assert!(tasks[0].inputs[0].path.ends_with("y/z"));
-        assert_eq!(tasks[0].spec.env["K"], "v".into());
+        let Work {
+            inputs,
+            environment,
+            secrets,
+            spec,
+        } = &tasks[0].work;
+        assert_eq!(spec.timeout_ms, Some(90_000));
+        assert!(inputs[0].path.ends_with("y/z"));
+        assert_eq!(spec.env["K"], "v".into());
+        assert_eq!(
+            (environment.as_deref(), &secrets[..]),
+            (Some("gpu"), &["S".to_owned()][..])
+        );
         assert_eq!(tasks[1].name, "1");
         assert_eq!(
-            tasks[1].spec.command,
+            tasks[1].work.spec.command,
             Command::Argv(vec!["ls".into(), "-l".into()])
         );
+        let names: Vec<_> = copies(tasks, None)
+            .into_iter()
+            .map(|task| task.name)
+            .collect();
+        assert_eq!(names, ["a-0", "a-1", "1"]);
+    }
+
+    #[test]
+    fn lines_are_tasks_too() {
+        let text =
+            "{\"name\":\"a\",\"argv\":[\"echo\",{\"b64\":\"/w==\"}]}\n\n{\"command\":\"true\"}\n";
+        let tasks = parse("t.jsonl", text).unwrap();
+        let expected = Command::Argv(vec!["echo".into(), ByteString(vec![0xff])]);
+        assert_eq!(tasks[0].work.spec.command, expected);
+        assert_eq!(tasks[1].name, "1");
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for (text, word) in [
-            ("[[task]]\ncommand = 'a'\nargv = ['b']\n", "one of"),
-            ("[[task]]\n", "one of"),
-            ("[[task]]\ncommand = 'a'\ntimeot = '1s'\n", "timeot"),
-            ("[[task]]\ncommand = 'a'\ntimeout = 'soon'\n", "no timeout"),
+        for (name, text, words) in [
             (
+                "t.toml",
+                "[[task]]\ncommand = 'a'\nargv = ['b']\n",
+                "one of",
+            ),
+            ("t.toml", "[[task]]\n", "one of"),
+            (
+                "t.toml",
+                "[[task]]\ncommand = 'a'\ntimeot = '1s'\n",
+                "line 3: a task has no key `timeot`: is `timeout` meant?",
+            ),
+            (
+                "t.toml",
+                "[[task]]\ncommand = 'a'\ntimeout = 'soon'\n",
+                "no timeout",
+            ),
+            (
+                "t.toml",
+                "[[task]]\ncommand = 'a'\nn = 0\n",
+                "`n` is from 1",
+            ),
+            (
+                "t.toml",
                 "[[task]]\ncommand = 'a'\nname = '../x'\n",
                 "cannot name a task",
             ),
+            (
+                "t.jsonl",
+                "{\"command\":\"a\"}\n{\"comand\":\"a\"}\n",
+                "line 2: a task has no key `comand`: is `command` meant?",
+            ),
+            (
+                "t.jsonl",
+                "{\"frobnicate\":1}\n",
+                "has no key `frobnicate`, but `name`",
+            ),
+            ("t.jsonl", "nonsense\n", "line 1"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(name, text).unwrap_err();
             let said = crate::error::chain(&error);
-            assert!(said.contains(word), "{text}: {said}");
+            assert!(said.contains(words), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn copies_have_names_of_their_own() {
+        let task = |name: &str| Described {
+            name: name.to_owned(),
+            work: Work::new(Spec::new(Command::Shell("true".into()))),
+            copies: None,
+        };
+        let names = |tasks: Vec<TaskRequest>| -> Vec<String> {
+            tasks.into_iter().map(|task| task.name).collect()
+        };
+        assert_eq!(names(copies(vec![task("0")], Some(3))), ["0", "1", "2"]);
+        assert_eq!(names(copies(vec![task("0")], None)), ["0"]);
+        assert_eq!(
+            names(copies(vec![task("a"), task("b")], Some(2))),
+            ["a-0", "a-1", "b-0", "b-1"]
+        );
     }
 }

@@ -52,6 +52,20 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
+/// How long ago, in one unit: `5 s`, `3 min`, `2 h`, `4 d`.
+pub(crate) fn age(since: jiff::Timestamp) -> String {
+    let seconds = jiff::Timestamp::now()
+        .duration_since(since)
+        .as_secs()
+        .max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

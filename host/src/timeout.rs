@@ -36,7 +36,7 @@ fn fits(needed_ms: u64) -> Result<u64, Error> {
 ///
 /// A spec's timeout counts from the command's start; the platform's from the container's.
 pub(crate) fn settle(
-    specs: &mut [Spec],
+    specs: &mut [&mut Spec],
     job_timeout_ms: Option<u64>,
     input_bytes: u64,
 ) -> Result<Option<u64>, Error> {
@@ -70,38 +70,38 @@ mod tests {
     use super::*;
     use wire::contract::Command;
 
-    fn spec(timeout_ms: Option<u64>) -> Vec<Spec> {
+    fn spec(timeout_ms: Option<u64>) -> Spec {
         let mut spec = Spec::new(Command::Shell("true".into()));
         spec.timeout_ms = timeout_ms;
-        vec![spec]
+        spec
     }
 
     #[test]
     fn without_a_timeout_the_jobs_counts_less_the_reserve() {
-        let mut specs = spec(None);
-        assert_eq!(settle(&mut specs, Some(3_600_000), 0).unwrap(), None);
-        assert_eq!(specs[0].timeout_ms, Some(3_470_000));
+        let mut spec = spec(None);
+        assert_eq!(settle(&mut [&mut spec], Some(3_600_000), 0).unwrap(), None);
+        assert_eq!(spec.timeout_ms, Some(3_470_000));
     }
 
     #[test]
     fn a_longer_one_overrides_the_jobs() {
-        let mut specs = spec(Some(3_600_000));
+        let mut spec = spec(Some(3_600_000));
         assert_eq!(
-            settle(&mut specs, Some(600_000), 50_000_000).unwrap(),
+            settle(&mut [&mut spec], Some(600_000), 50_000_000).unwrap(),
             Some(3_740)
         );
     }
 
     #[test]
     fn a_short_job_still_leaves_the_command_half() {
-        let mut specs = spec(None);
-        assert_eq!(settle(&mut specs, Some(60_000), 0).unwrap(), None);
-        assert_eq!(specs[0].timeout_ms, Some(30_000));
+        let mut spec = spec(None);
+        assert_eq!(settle(&mut [&mut spec], Some(60_000), 0).unwrap(), None);
+        assert_eq!(spec.timeout_ms, Some(30_000));
     }
 
     #[test]
     fn more_than_a_week_is_refused() {
-        let mut specs = spec(Some(168 * 3_600_000));
-        assert!(settle(&mut specs, Some(600_000), 0).is_err());
+        let mut spec = spec(Some(168 * 3_600_000));
+        assert!(settle(&mut [&mut spec], Some(600_000), 0).is_err());
     }
 }

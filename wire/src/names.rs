@@ -62,6 +62,12 @@ impl RunId {
         Self(ulid::Ulid::generate())
     }
 
+    /// When it was made, by its maker's clock, to the millisecond.
+    pub fn created_at(self) -> jiff::Timestamp {
+        let ms = i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX)
+    }
+
     /// `runs/<run>/`, with the slash that keeps `runs/a` from meaning `runs/ab`.
     pub fn prefix(self) -> String {
         format!("{RUNS}{self}/")

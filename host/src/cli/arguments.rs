@@ -29,8 +29,22 @@ pub(super) struct Arguments {
 pub(super) enum Verb {
     /// Run a command, or the tasks of a file, and bring the results home.
     Run(Box<RunArguments>),
-    /// Come back to a run that another sortie left, and bring its results home.
+    /// List the newest runs.
+    Ps(PsArguments),
+    /// Tell how a run stands, task by task.
+    Status(StatusArguments),
+    /// Show what a task has written.
+    Logs(LogsArguments),
+    /// Come back to a run that another sortie left, wait for its end, and bring its results home.
     Wait(WaitArguments),
+    /// Bring home what a run has brought so far.
+    Fetch(FetchArguments),
+    /// Cancel a run; what it has saved can be fetched.
+    Cancel(CancelArguments),
+    /// Remove runs: their objects, and their executions where you may.
+    Rm(RmArguments),
+    /// Remove what you left behind: old runs, and jobs made for a single definition.
+    Gc(GcArguments),
     /// Serve Cloud Storage, Cloud Run jobs and the metadata server on loopback, for any client.
     Emulator(EmulatorArguments),
 }
@@ -42,9 +56,13 @@ failure; 126 and 127 the command cannot be run or found; 130 interrupted. Severa
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct RunArguments {
-    /// A task file (TOML), instead of a command.
-    #[arg(value_name = "TASKFILE.toml", conflicts_with_all = ["command", "shell_file"])]
+    /// A task file (TOML, or JSON lines), instead of a command.
+    #[arg(value_name = "TASKFILE.toml", conflicts_with_all = ["command", "shell_file", "tasks"])]
     pub(super) task_file: Option<PathBuf>,
+
+    /// Tasks as JSON lines, one object each, with the keys of a task file; `-` is standard input.
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["command", "shell_file"])]
+    pub(super) tasks: Option<PathBuf>,
 
     /// The command, after `--`: executed as it stands, no shell sees it.
     #[arg(last = true, value_name = "CMD")]
@@ -78,9 +96,37 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "FILE")]
     pub(super) stdin: Option<PathBuf>,
 
+    /// A variable whose value is a secret of the environment, or, on this machine, the value it has here. Repeatable.
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(super) secrets: Vec<String>,
+
     /// How many times to run it, side by side.
-    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(super) copies: u32,
+    #[arg(short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) copies: Option<u32>,
+
+    /// At most so many tasks at once.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) parallel: Option<u32>,
+
+    /// Try again so often what the platform has failed; what the command has failed is never tried again.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+
+    /// When a task fails, cancel the others.
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+
+    /// Refuse, or cancel, what would cost more, in US dollars by list prices.
+    #[arg(long, value_name = "USD")]
+    pub(super) max_cost: Option<f64>,
+
+    /// Start it, print the run's name, and leave: `sortie wait` comes back, from any machine.
+    #[arg(short, long, conflicts_with = "out")]
+    pub(super) detach: bool,
+
+    /// Say what would be sent and started, and what it would cost; send nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
 
     /// Where the results go [default: sortie-results/RUN/TASK]; must be empty or new.
     #[arg(short, long, value_name = "DIR")]
@@ -108,10 +154,41 @@ pub(super) struct OutputArguments {
     pub(super) quiet: bool,
 }
 
+impl OutputArguments {
+    /// For verbs whose standard output is their answer.
+    pub(super) fn warnings_only() -> Self {
+        Self {
+            json: false,
+            quiet: true,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct WaitArguments {
     /// The run: in full, by a unique beginning, or by its last eight characters.
     #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    /// Where the results go, instead of where the run was told; must be empty or new.
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+
+    /// Try again so often what the platform has failed.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FetchArguments {
+    /// The run, or one of its tasks, by name or number.
+    #[arg(value_name = "RUN[/TASK]")]
     pub(super) run: String,
 
     /// Where the results go, instead of where the run was told; must be empty or new.
@@ -125,8 +202,94 @@ pub(super) struct WaitArguments {
     pub(super) place: PlaceArguments,
 }
 
-/// Where to run. Flags beat `SORTIE_*` variables, those beat `sortie.toml`, and without any it is this machine.
 #[derive(Debug, Args)]
+pub(super) struct PsArguments {
+    /// Everybody's, not only those you started.
+    #[arg(short, long)]
+    pub(super) all: bool,
+
+    /// So many, the newest first.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) last: usize,
+
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    /// The run.
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    /// A line for every task, however many.
+    #[arg(short, long)]
+    pub(super) all: bool,
+
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArguments {
+    /// The run, and, of several, the task by name or number.
+    #[arg(value_name = "RUN[/TASK]")]
+    pub(super) run: String,
+
+    /// Go on until the task ends.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CancelArguments {
+    /// The run.
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RmArguments {
+    /// The runs.
+    #[arg(value_name = "RUN", required = true)]
+    pub(super) runs: Vec<String>,
+
+    /// Even what is running: it is cancelled first.
+    #[arg(short, long)]
+    pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GcArguments {
+    /// What began earlier than so long ago.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "7days")]
+    pub(super) older_than: Duration,
+
+    /// Say what would go; remove nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
+}
+
+/// Where to run. Flags beat `SORTIE_*` variables, those beat `sortie.toml`, and without any it is this machine.
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where to run")]
 pub(super) struct PlaceArguments {
     /// On this machine, whatever the settings say.
@@ -192,6 +355,7 @@ impl PlaceArguments {
                 .into_iter()
                 .map(absolute)
                 .collect::<Result<_, _>>()?,
+            ..Wishes::default()
         })
     }
 }

@@ -1,10 +1,13 @@
 //! For people: the command's output where it belongs, everything else on standard error.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use wire::names::Stream;
 
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Progress, Reporter};
 use crate::results::{Ending, TaskResult};
 use crate::text::{count, duration, size};
 
@@ -13,7 +16,14 @@ use crate::text::{count, duration, size};
 pub(super) struct Human {
     quiet: bool,
     dim: bool,
+    /// On a terminal: one line that tells how several tasks stand.
+    bar: Option<ProgressBar>,
+    /// Beginnings of executions told so far; a run in many tells of the first few.
+    started: u32,
 }
+
+/// A run in a rolling window has an execution for every few tasks: so many have a line of their own.
+const STARTS_TOLD: u32 = 3;
 
 impl Human {
     /// `quiet`: no word that is not a warning.
@@ -21,6 +31,8 @@ impl Human {
         Self {
             quiet,
             dim: std::io::stderr().is_terminal(),
+            bar: None,
+            started: 0,
         }
     }
 
@@ -29,10 +41,108 @@ impl Human {
             return;
         }
         if self.dim {
-            let _ = writeln!(std::io::stderr().lock(), "\x1b[2m{}\x1b[0m", tame(text));
+            self.above_the_bar(&format!("\x1b[2m{}\x1b[0m", tame(text)));
         } else {
             say(text);
         }
+    }
+
+    fn tell(&self, text: &str) {
+        self.above_the_bar(&tame(text));
+    }
+
+    fn above_the_bar(&self, line: &str) {
+        let print = || {
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if self.quiet || !self.dim || progress.tasks < 2 {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{bar:20} {msg} {elapsed}");
+            let bar = ProgressBar::new(u64::from(progress.tasks));
+            bar.enable_steady_tick(Duration::from_secs(1));
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        bar.set_position(u64::from(progress.home));
+        let parts = [
+            (u64::from(progress.running), "running"),
+            (u64::from(progress.waiting), "waiting"),
+            (progress.failed as u64, "failed"),
+        ];
+        let parts = parts.iter().filter(|(n, _)| *n > 0);
+        let mut text = format!("{} of {} home", progress.home, progress.tasks);
+        for (n, what) in parts {
+            let _ = write!(text, ", {n} {what}");
+        }
+        if let Some(cost) = progress.cost {
+            let _ = write!(text, ", ${cost:.2}");
+        }
+        bar.set_message(text);
+    }
+
+    fn finished(&mut self, dir: &std::path::Path, tasks: &[TaskResult], cost: Option<f64>) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if tasks.len() > 1 && !self.quiet {
+            self.summary(tasks, cost);
+        }
+        let dir = match tasks {
+            [only] => &only.directory,
+            _ => dir,
+        };
+        self.note(&format!("results: {}", relative(dir)));
+    }
+
+    /// The failures, and enough of the others to see what they are like.
+    fn summary(&self, tasks: &[TaskResult], cost: Option<f64>) {
+        let failed = tasks.iter().filter(|task| task.exit_code != 0);
+        let count_failed = failed.clone().count();
+        let few = tasks.len() <= SUMMARY_LINES;
+        let shown: Vec<&TaskResult> = if few {
+            tasks.iter().collect()
+        } else {
+            failed.take(SUMMARY_LINES).collect()
+        };
+        let row = |task: &&TaskResult| {
+            [
+                task.name.clone(),
+                ending_word(task.outcome).to_owned(),
+                task.exit_code.to_string(),
+                duration(task.phases.command),
+                size(task.bytes),
+                task.cost
+                    .map(|cost| format!("${cost:.4}"))
+                    .unwrap_or_default(),
+            ]
+        };
+        let headings = ["TASK", "RESULT", "CODE", "DURATION", "OUTPUTS", "COST"];
+        for line in super::table::lines(headings, shown.iter().map(row)) {
+            self.note(&line);
+        }
+        if !few && count_failed > SUMMARY_LINES {
+            self.note(&format!(
+                "and {} more that failed",
+                count_failed - SUMMARY_LINES
+            ));
+        }
+        let cost = cost.map(|cost| {
+            format!(
+                "; ${cost:.4} by the list prices of {}",
+                crate::cost::Prices::DATE
+            )
+        });
+        let total = count(tasks.len() as u64, "task", "tasks");
+        let cost = cost.unwrap_or_default();
+        self.note(&format!("{count_failed} of {total} failed{cost}"));
     }
 
     fn staged(&self, event: &Event<'_>) {
@@ -58,17 +168,20 @@ impl Human {
 
     fn landed(&self, result: &TaskResult) {
         for entry in &result.left_out {
-            say(&format!(
+            self.tell(&format!(
                 "warning: left out of the outputs of task `{}`: {entry}",
                 result.name
             ));
         }
         if let Some(problem) = &result.problem {
-            say(&format!("error: task `{}`: {problem}", result.name));
+            self.tell(&format!("error: task `{}`: {problem}", result.name));
         }
         self.note(&format!("task `{}`: {}", result.name, ending(result)));
     }
 }
+
+/// So many tasks have a line each in the summary.
+const SUMMARY_LINES: usize = 30;
 
 impl Reporter for Human {
     fn event(&mut self, event: &Event<'_>) {
@@ -76,32 +189,36 @@ impl Reporter for Human {
             Event::Settled { source, job } => {
                 self.note(&format!("settings: {source}; job `{job}`"));
             }
-            Event::Warning(text) => say(&format!("warning: {text}")),
+            Event::Warning(text) => self.tell(&format!("warning: {text}")),
             Event::Staged { .. } => self.staged(event),
             Event::Started {
                 run,
                 execution,
                 tasks,
-            } => self.note(&format!(
-                "run {run}: {}, execution `{execution}`",
-                count(u64::from(*tasks), "task", "tasks")
-            )),
+            } => {
+                self.started += 1;
+                if self.started <= STARTS_TOLD {
+                    self.note(&format!(
+                        "run {run}: {}, execution `{execution}`",
+                        count(u64::from(*tasks), "task", "tasks")
+                    ));
+                }
+            }
+            Event::Detached { run } => {
+                print(&run.to_string());
+                self.note(&format!(
+                    "it goes on by itself; `sortie wait {run}` brings its results home"
+                ));
+            }
+            Event::Progress(progress) => self.progress(progress),
             Event::Output { stream, bytes, .. } => pass_on(*stream, bytes),
             Event::Cancelling => {
-                say("cancelling; what is saved comes home (Ctrl-C again leaves it)");
+                self.tell("cancelling; what is saved comes home (Ctrl-C again leaves it)");
             }
-            Event::Landed(result) => self.landed(result),
-            Event::Finished { dir, tasks, .. } => {
-                let failed = tasks.iter().filter(|task| task.exit_code != 0).count();
-                if tasks.len() > 1 {
-                    self.note(&format!("{} of {} tasks failed", failed, tasks.len()));
-                }
-                let dir = match tasks {
-                    [only] => &only.directory,
-                    _ => *dir,
-                };
-                self.note(&format!("results: {}", relative(dir)));
-            }
+            Event::Landed { result, .. } => self.landed(result),
+            Event::Finished {
+                dir, tasks, cost, ..
+            } => self.finished(dir, tasks, *cost),
         }
     }
 }
@@ -126,6 +243,19 @@ fn ending(result: &TaskResult) -> String {
     }
 }
 
+fn ending_word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Exited => "exited",
+        Ending::Signaled => "signaled",
+        Ending::Deadline => "timeout",
+        Ending::Cancelled => "cancelled",
+        Ending::Exec => "not runnable",
+        Ending::Setup => "not run",
+        Ending::Collect => "outputs lost",
+        Ending::Lost => "lost",
+    }
+}
+
 /// The command's bytes, as they are. A reader that has left is not our trouble.
 fn pass_on(stream: Stream, bytes: &[u8]) {
     let _ = match stream {
@@ -140,6 +270,11 @@ fn pass_on(stream: Stream, bytes: &[u8]) {
 /// A line on standard error. What comes from a task or a server must not steer the terminal.
 pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", tame(text));
+}
+
+/// A line on standard output, for whoever asked.
+pub(super) fn print(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", tame(text));
 }
 
 fn tame(text: &str) -> String {

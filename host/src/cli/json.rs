@@ -9,14 +9,22 @@ use wire::contract::ByteString;
 use wire::names::Stream;
 
 use crate::error::{Error, chain};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Progress, Reporter};
 
 /// For programs.
 #[derive(Debug, Default)]
-pub(super) struct Lines(());
+pub(super) struct Lines {
+    /// A program hears of a change, not of every look.
+    progress: Option<Progress>,
+}
 
 impl Reporter for Lines {
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Progress(progress) = event
+            && self.progress.replace(**progress) == Some(**progress)
+        {
+            return;
+        }
         let mut line = describe(event);
         line["version"] = json!(1);
         let mut out = std::io::stdout().lock();
@@ -70,8 +78,14 @@ fn describe(event: &Event<'_>) -> Value {
             "stream": match stream { Stream::Stdout => "stdout", Stream::Stderr => "stderr" },
             "data": ByteString(bytes.to_vec()),
         }),
+        Event::Detached { run } => json!({ "event": "detached", "run": run }),
+        Event::Progress(progress) => {
+            let mut line = json!(progress);
+            line["event"] = json!("progress");
+            line
+        }
         Event::Cancelling => json!({ "event": "cancelling" }),
-        Event::Landed(result) => {
+        Event::Landed { result, .. } => {
             let mut line = json!(result);
             line["event"] = json!("landed");
             line
@@ -80,9 +94,11 @@ fn describe(event: &Event<'_>) -> Value {
             run,
             dir,
             tasks,
+            cost,
             code,
         } => json!({
-            "event": "result", "run": run, "directory": dir, "exit_code": code, "tasks": tasks,
+            "event": "result", "run": run, "directory": dir, "exit_code": code, "cost": cost,
+            "tasks": tasks,
         }),
     }
 }

@@ -1,17 +1,17 @@
-//! `sortie run` and `sortie wait`: arguments into a request, a request into an exit code.
+//! `sortie run`: arguments into a request, a request into an exit code.
 
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::arguments::{OutputArguments, RunArguments, WaitArguments};
+use super::arguments::{OutputArguments, RunArguments};
 use super::tasks::tasks;
 use super::{block_on, human, json};
 use crate::error::Error;
 use crate::event::{Event, Reporter};
-use crate::follow::Interrupts;
-use crate::record::LocalRecord;
-use crate::request::{Out, Request};
+use crate::exit_code;
+use crate::interrupts::Interrupts;
+use crate::request::{Manner, Out, Request};
 use crate::session::Session;
 use crate::settings::{Environment, Settings};
 
@@ -19,44 +19,91 @@ use crate::settings::{Environment, Settings};
 pub(super) fn run(arguments: RunArguments, env: &Environment) -> Result<i32, Error> {
     let here = here()?;
     let mut warnings = Vec::new();
-    let tasks = tasks(&arguments, env, &mut warnings)?;
-    let out = match &arguments.out {
-        Some(dir) => Out::Dir(absolute(dir)?),
-        None => Out::Default(here.clone()),
-    };
-    let request = Request {
-        tail: tasks.len() == 1,
-        tasks,
-        out,
-    };
+    let request = request(&arguments, env, &here, &mut warnings)?;
     request.check()?;
-    let settings = Settings::resolve(&arguments.place.into_wishes()?, env, &here)?;
+    let mut wishes = arguments.place.into_wishes()?;
+    wishes.parallel = request.manner.parallel;
+    wishes.secrets = secrets(&request);
+    let settings = Settings::resolve(&wishes, env, &here)?;
     let mut reporter = reporter(arguments.output);
     for warning in &warnings {
         reporter.event(&Event::Warning(warning));
     }
     let json = arguments.output.json;
+    let dry_run = arguments.dry_run;
     report_failure(
         json,
         block_on(async {
             let mut interrupts = interrupts()?;
             let session = open(&settings, &mut interrupts).await?;
+            if dry_run {
+                let forecast = crate::forecast::forecast(&session, &request, reporter.as_mut());
+                let forecast = tokio::select! {
+                    forecast = forecast => forecast?,
+                    () = interrupts.next() => return Err(Error::Interrupted),
+                };
+                super::forecast::print_forecast(&forecast, json);
+                return Ok(exit_code::SUCCESS);
+            }
             let result =
                 crate::run::run(&session, &request, reporter.as_mut(), &mut interrupts).await?;
-            Ok(result.exit_code)
+            Ok(result.map_or(exit_code::SUCCESS, |result| result.exit_code))
         }),
     )
 }
 
+fn request(
+    arguments: &RunArguments,
+    env: &Environment,
+    here: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Request, Error> {
+    let tasks = tasks(arguments, env, warnings)?;
+    let out = match &arguments.out {
+        Some(dir) => Out::Dir(absolute(dir)?),
+        None => Out::Default(here.to_owned()),
+    };
+    if arguments
+        .max_cost
+        .is_some_and(|most| !most.is_finite() || most < 0.0)
+    {
+        return Err(Error::usage("`--max-cost` is an amount in US dollars"));
+    }
+    Ok(Request {
+        tail: tasks.len() == 1,
+        tasks,
+        out,
+        manner: Manner {
+            parallel: arguments.parallel,
+            retries: arguments.retries,
+            fail_fast: arguments.fail_fast,
+            max_cost: arguments.max_cost,
+            detach: arguments.detach,
+        },
+    })
+}
+
+/// Every secret that any task asks for.
+fn secrets(request: &Request) -> Vec<String> {
+    let (works, _) = request.works();
+    let mut all: Vec<String> = works.iter().flat_map(|work| work.secrets.clone()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// Connecting may wait for a server that does not come.
-async fn open(settings: &Settings, interrupts: &mut Interrupts) -> Result<Session, Error> {
+pub(super) async fn open(
+    settings: &Settings,
+    interrupts: &mut Interrupts,
+) -> Result<Session, Error> {
     tokio::select! {
         session = Session::open(settings) => session,
         () = interrupts.next() => Err(Error::Interrupted),
     }
 }
 
-fn report_failure(json: bool, result: Result<i32, Error>) -> Result<i32, Error> {
+pub(super) fn report_failure(json: bool, result: Result<i32, Error>) -> Result<i32, Error> {
     if json {
         result.inspect_err(json::failure)
     } else {
@@ -64,32 +111,7 @@ fn report_failure(json: bool, result: Result<i32, Error>) -> Result<i32, Error> 
     }
 }
 
-/// Waits for what another sortie started; exits as it would have.
-pub(super) fn wait(arguments: WaitArguments, env: &Environment) -> Result<i32, Error> {
-    let mut wishes = arguments.place.into_wishes()?;
-    let data_dir = crate::settings::data_dir(env)?;
-    let mut record = LocalRecord::find(&data_dir, &arguments.run)?;
-    if let Some(dir) = &arguments.out {
-        let out = Out::Dir(absolute(dir)?);
-        out.check()?;
-        record.set_out(&out);
-    }
-    wishes.follow(&record);
-    let settings = Settings::resolve(&wishes, env, &here()?)?;
-    let mut reporter = reporter(arguments.output);
-    report_failure(
-        arguments.output.json,
-        block_on(async {
-            let mut interrupts = interrupts()?;
-            let session = open(&settings, &mut interrupts).await?;
-            let result =
-                crate::run::wait(&session, &record, reporter.as_mut(), &mut interrupts).await?;
-            Ok(result.exit_code)
-        }),
-    )
-}
-
-fn reporter(output: OutputArguments) -> Box<dyn Reporter> {
+pub(super) fn reporter(output: OutputArguments) -> Box<dyn Reporter> {
     if output.json {
         Box::new(json::Lines::default())
     } else {
@@ -98,7 +120,7 @@ fn reporter(output: OutputArguments) -> Box<dyn Reporter> {
 }
 
 /// Ctrl-C, and SIGTERM: what a CI that gives up sends.
-fn interrupts() -> Result<Interrupts, Error> {
+pub(super) fn interrupts() -> Result<Interrupts, Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error| Error::local("cannot listen for signals", error);
     let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -118,7 +140,7 @@ fn interrupts() -> Result<Interrupts, Error> {
     Ok(Interrupts::new(receiver))
 }
 
-fn here() -> Result<PathBuf, Error> {
+pub(super) fn here() -> Result<PathBuf, Error> {
     std::env::current_dir().map_err(|error| Error::local("cannot find this directory", error))
 }
 

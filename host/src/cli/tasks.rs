@@ -11,10 +11,10 @@ use wire::contract::{ByteString, Command, Spec};
 use super::arguments::RunArguments;
 use super::run_command::absolute;
 use crate::error::Error;
-use crate::request::TaskRequest;
+use crate::request::{TaskRequest, Work};
 use crate::settings::Environment;
 use crate::stage::InputSource;
-use crate::task_file;
+use crate::task_file::{self, Described};
 
 /// What `make run` was given.
 enum FromMake {
@@ -32,9 +32,7 @@ impl FromMake {
         let text = env.bytes("SORTIE_MAKE_CMD");
         let inputs = env.text("SORTIE_MAKE_INPUTS").unwrap_or_default();
         match (task, text) {
-            (Some(task), None) if Path::new(task).extension() == Some(OsStr::new("toml")) => {
-                Ok(Self::TaskFile(PathBuf::from(task)))
-            }
+            (Some(task), None) if is_task_file(task) => Ok(Self::TaskFile(PathBuf::from(task))),
             (Some(task), None) => Err(Error::usage(format!(
                 "`{}` is no task file, and prompts are not supported yet",
                 task.display()
@@ -47,6 +45,11 @@ impl FromMake {
             _ => Err(Error::usage("one of TASK and CMD says what to run").with_hint(usage)),
         }
     }
+}
+
+fn is_task_file(name: &OsStr) -> bool {
+    let kind = Path::new(name).extension();
+    kind.is_some_and(|kind| kind == "toml" || kind == "jsonl")
 }
 
 /// The tasks that the flags, or a task file, describe.
@@ -68,42 +71,46 @@ pub(super) fn tasks(
         .iter()
         .map(|text| input(text))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut tasks = if let Some(path) = task_file {
-        from_file(path)?
+    let mut tasks = if let Some(path) = task_file.or(arguments.tasks.as_ref()) {
+        check_kind(path, arguments.tasks.is_some())?;
+        task_file::read(path)?
     } else {
         let (command, made) = match made {
             Some(FromMake::Shell { text, inputs }) => (Command::Shell(text.into()), inputs),
             _ => (command(arguments)?, Vec::new()),
         };
-        let inputs = made
-            .iter()
-            .map(|text| input(text))
-            .collect::<Result<_, _>>()?;
-        let spec = Spec::new(command);
-        vec![TaskRequest {
+        let inputs = made.iter().map(|text| input(text));
+        let mut work = Work::new(Spec::new(command));
+        work.inputs = inputs.collect::<Result<_, _>>()?;
+        vec![Described {
             name: "0".to_owned(),
-            inputs,
-            spec,
+            work,
+            copies: None,
         }]
     };
     let flags = Flags::read(arguments, env, warnings)?;
-    for task in &mut tasks {
-        task.inputs.extend(given.iter().cloned());
-        flags.refine(&mut task.spec);
+    for Described { work, .. } in &mut tasks {
+        work.inputs.extend(given.iter().cloned());
+        work.secrets.extend(arguments.secrets.iter().cloned());
+        work.secrets.sort();
+        work.secrets.dedup();
+        flags.refine(&mut work.spec);
     }
-    Ok(copies(tasks, arguments.copies))
+    Ok(task_file::copies(tasks, arguments.copies))
 }
 
-fn from_file(path: &Path) -> Result<Vec<TaskRequest>, Error> {
-    if path.extension() != Some(OsStr::new("toml")) {
-        return Err(
-            Error::usage(format!("`{}` is no task file", path.display())).with_hint(format!(
-                "to run it as a command, put `--` before it: `sortie run -- {} …`",
-                path.display()
-            )),
-        );
+/// What is named as an argument must look like a task file: it may be a command whose `--` was forgotten.
+fn check_kind(path: &Path, by_flag: bool) -> Result<(), Error> {
+    let kinds = ["toml", "jsonl"].map(OsStr::new);
+    if by_flag || path.extension().is_some_and(|kind| kinds.contains(&kind)) {
+        return Ok(());
     }
-    task_file::read(path)
+    Err(
+        Error::usage(format!("`{}` is no task file", path.display())).with_hint(format!(
+            "to run it as a command, put `--` before it: `sortie run -- {} …`",
+            path.display()
+        )),
+    )
 }
 
 fn command(arguments: &RunArguments) -> Result<Command, Error> {
@@ -254,29 +261,6 @@ fn looks_secret(name: &str) -> bool {
     .any(|word| name.contains(word))
 }
 
-/// `n` copies of every task, named `<name>` or `<name>-<k>`; alone they are numbered.
-fn copies(tasks: Vec<TaskRequest>, n: u32) -> Vec<TaskRequest> {
-    if n == 1 {
-        return tasks;
-    }
-    let alone = tasks.len() == 1;
-    let copy = |task: &TaskRequest, k: u32| {
-        let name = if alone {
-            k.to_string()
-        } else {
-            format!("{}-{k}", task.name)
-        };
-        TaskRequest {
-            name,
-            ..task.clone()
-        }
-    };
-    tasks
-        .iter()
-        .flat_map(|task| (0..n).map(move |k| copy(task, k)))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,23 +289,6 @@ mod tests {
         assert!(
             error.to_string().contains("`ABSENT` has no value"),
             "{error}"
-        );
-    }
-
-    #[test]
-    fn copies_have_names_of_their_own() {
-        let task = |name: &str| TaskRequest {
-            name: name.to_owned(),
-            inputs: Vec::new(),
-            spec: Spec::new(Command::Shell("true".into())),
-        };
-        let names = |tasks: Vec<TaskRequest>| -> Vec<String> {
-            tasks.into_iter().map(|task| task.name).collect()
-        };
-        assert_eq!(names(copies(vec![task("0")], 3)), ["0", "1", "2"]);
-        assert_eq!(
-            names(copies(vec![task("a"), task("b")], 2)),
-            ["a-0", "a-1", "b-0", "b-1"]
         );
     }
 }

@@ -1,20 +1,29 @@
 //! What Cloud Run answers, as far as sortie looks at it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A stored definition.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Job {
     /// `projects/P/locations/R/jobs/J`.
     pub name: String,
+    /// When it was made.
+    pub create_time: Option<Timestamp>,
     /// What its executions are made of.
     pub template: ExecutionTemplate,
 }
 
 /// What executions are made of.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ExecutionTemplate {
+    /// At most so many tasks at once; 0 = as many as may.
+    #[serde(default)]
+    pub parallelism: u32,
     /// What tasks are made of.
     pub template: TaskTemplate,
 }
@@ -25,6 +34,8 @@ pub struct ExecutionTemplate {
 pub struct TaskTemplate {
     /// `3600s`.
     pub timeout: Option<String>,
+    /// How often Cloud Run itself tries a task again.
+    pub max_retries: u32,
     /// The containers.
     pub containers: Vec<Container>,
 }
@@ -41,6 +52,20 @@ impl TaskTemplate {
         Some((seconds * 1000.0).max(0.0) as u64)
     }
 
+    /// What a task may use.
+    pub fn limits(&self) -> BTreeMap<String, String> {
+        let first = self.containers.first();
+        first
+            .map(|container| container.resources.limits.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether a variable of the containers' environment comes from a secret.
+    pub fn has_secret(&self, name: &str) -> bool {
+        let mut all = self.containers.iter().flat_map(|container| &container.env);
+        all.any(|variable| variable.name == name && variable.value_source.is_some())
+    }
+
     /// The value a container's environment has.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.containers
@@ -55,17 +80,32 @@ impl TaskTemplate {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Container {
+    /// Its image.
+    pub image: String,
     /// Its environment.
     pub env: Vec<EnvVar>,
+    /// What it may use.
+    pub resources: Resources,
+}
+
+/// What a container may use.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// `cpu`, `memory`, `nvidia.com/gpu`.
+    pub limits: BTreeMap<String, String>,
 }
 
 /// An environment variable.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Its name.
     pub name: String,
     /// Absent where it is a secret, or empty.
     pub value: Option<String>,
+    /// Where a secret's value comes from.
+    pub value_source: Option<serde::de::IgnoredAny>,
 }
 
 /// One `:run` call.
@@ -105,6 +145,16 @@ impl Execution {
                 "CONDITION_SUCCEEDED" | "CONDITION_FAILED"
             )
         })
+    }
+
+    /// Its job's short name.
+    pub fn job(&self) -> &str {
+        self.name.split('/').nth(5).unwrap_or_default()
+    }
+
+    /// Its own short name.
+    pub fn short(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
     }
 
     /// Whether somebody cancelled it.
@@ -152,6 +202,10 @@ pub struct Condition {
 pub struct Task {
     /// `CLOUD_RUN_TASK_INDEX`.
     pub index: u32,
+    /// When its container started.
+    pub start_time: Option<Timestamp>,
+    /// When it ended for good.
+    pub completion_time: Option<Timestamp>,
     /// How it stands.
     pub conditions: Vec<Condition>,
     /// How its last attempt ended.

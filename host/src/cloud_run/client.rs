@@ -1,5 +1,6 @@
 //! The calls of the Cloud Run Admin API v2 that a run makes.
 
+use jiff::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +47,32 @@ impl CloudRun {
         self.get(&action, &path, &[]).await
     }
 
+    /// Every job there is.
+    pub async fn jobs(&self) -> Result<Vec<Job>, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page {
+            #[serde(default)]
+            jobs: Vec<Job>,
+            next_page_token: Option<String>,
+        }
+        let path = format!("{}/jobs", self.location);
+        let mut all = Vec::new();
+        let mut token = String::new();
+        loop {
+            let query = [("pageSize", "100"), ("pageToken", token.as_str())];
+            let used = if token.is_empty() { 1 } else { 2 };
+            let page: Page = self
+                .get("cannot list the jobs", &path, &query[..used])
+                .await?;
+            all.extend(page.jobs);
+            match page.next_page_token {
+                Some(next) if !next.is_empty() => token = next,
+                _ => return Ok(all),
+            }
+        }
+    }
+
     /// Makes a job; one that is there already is no error (its name tells its definition).
     pub async fn create_job(&self, job: &str, definition: &Value) -> Result<(), ApiError> {
         let action = format!("cannot create the job `{job}`");
@@ -82,17 +109,50 @@ impl CloudRun {
         self.get(&action, name, &[]).await
     }
 
-    /// The newest executions of a job, newest first.
-    pub async fn newest_executions(&self, job: &str) -> Result<Vec<Execution>, ApiError> {
+    /// The newest executions of a job (`-` = of all), newest first, as far back as `since`.
+    pub async fn executions_since(
+        &self,
+        job: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Execution>, ApiError> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Page {
             #[serde(default)]
             executions: Vec<Execution>,
+            next_page_token: Option<String>,
         }
         let action = format!("cannot list the executions of `{job}`");
         let path = format!("{}/jobs/{job}/executions", self.location);
-        let page: Page = self.get(&action, &path, &[("pageSize", "100")]).await?;
-        Ok(page.executions)
+        let mut all = Vec::new();
+        let mut token = String::new();
+        loop {
+            let query = [("pageSize", "100"), ("pageToken", token.as_str())];
+            let used = if token.is_empty() { 1 } else { 2 };
+            let page: Page = self.get(&action, &path, &query[..used]).await?;
+            let last = page.executions.last().and_then(|last| last.create_time);
+            all.extend(page.executions);
+            match page.next_page_token {
+                Some(next) if !next.is_empty() && last.is_some_and(|time| time >= since) => {
+                    token = next;
+                }
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// Deletes an execution or a job by its full name; one that is gone is no error.
+    pub async fn delete(&self, name: &str) -> Result<(), ApiError> {
+        let action = format!("cannot delete `{}`", short(name));
+        let url = self.url(name);
+        match self
+            .api
+            .json(&action, Method::DELETE, url, None, true)
+            .await
+        {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// The tasks of an execution.

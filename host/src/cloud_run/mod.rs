@@ -3,5 +3,5 @@
 mod answer;
 mod client;
 
-pub(crate) use answer::{Execution, Job, Task};
+pub(crate) use answer::{AttemptResult, Execution, Job, Task};
 pub(crate) use client::{CloudRun, Overrides};

@@ -7,19 +7,21 @@ mod container;
 mod lock;
 mod process;
 mod record;
+mod secrets;
 mod serve;
 
 pub(crate) use container::main as container_main;
 pub(crate) use serve::{Serve, serve, serve_data_dir};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wire::api::RetryConfig;
 
+use crate::cost::Prices;
 use crate::error::Error;
-use crate::session::Session;
 use crate::settings::{Cloud, Endpoints, Local, Sandbox};
 
 /// Google refuses names that begin with `goog`, so this can never be somebody's real bucket.
@@ -90,16 +92,30 @@ impl Keeper {
     }
 }
 
+/// The emulator, in the cloud's own terms.
+pub(crate) struct Connected {
+    /// How to reach it.
+    pub(crate) cloud: Cloud,
+    /// The job whose tasks run as the settings say, to be made there.
+    pub(crate) job: Value,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Finds or starts the emulator, and says how to reach it in the cloud's own terms.
-pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Vec<String>), Error> {
+pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<Connected, Error> {
     let mut warnings = Vec::new();
     let sandbox = settle_sandbox(local.sandbox, &mut warnings)?;
     let emulator = Keeper::of(local, data_dir)?.find_or_start().await?;
+    let secrets = secrets::provide(&emulator, &local.secrets).await?;
+    let job = definition(local, sandbox, &secrets, data_dir);
     let cloud = Cloud {
         project: PROJECT.to_owned(),
         region: REGION.to_owned(),
         bucket: BUCKET.to_owned(),
-        job: job_name(&definition(local, sandbox, data_dir)),
+        job: job_name("local", &job),
+        environments: BTreeMap::new(),
+        prices: Prices::of_region(REGION),
         quota_project: None,
         endpoints: Some(Endpoints {
             run: emulator.endpoint.clone(),
@@ -107,18 +123,11 @@ pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<(Cloud, Ve
             token: Some(emulator.token),
         }),
     };
-    Ok((cloud, warnings))
-}
-
-/// Makes the job whose tasks run as these settings say.
-pub(crate) async fn ensure_job(session: &Session, local: &Local) -> Result<(), Error> {
-    let sandbox = settle_sandbox(local.sandbox, &mut Vec::new())?;
-    let definition = definition(local, sandbox, &session.data_dir);
-    session
-        .cloud_run
-        .create_job(&session.job, &definition)
-        .await
-        .map_err(Error::api("cannot prepare the local job"))
+    Ok(Connected {
+        cloud,
+        job,
+        warnings,
+    })
 }
 
 /// `Auto` becomes one of the others.
@@ -142,7 +151,12 @@ fn settle_sandbox(wished: Sandbox, warnings: &mut Vec<String>) -> Result<Sandbox
     }
 }
 
-fn definition(local: &Local, sandbox: Sandbox, data_dir: &Path) -> Value {
+fn definition(
+    local: &Local,
+    sandbox: Sandbox,
+    secrets: &[secrets::Reference],
+    data_dir: &Path,
+) -> Value {
     let mounts: Vec<_> = local
         .mounts
         .iter()
@@ -152,26 +166,28 @@ fn definition(local: &Local, sandbox: Sandbox, data_dir: &Path) -> Value {
         Sandbox::None => "none",
         Sandbox::Auto | Sandbox::Namespaces => "namespaces",
     };
-    json!({ "template": { "template": {
-        "maxRetries": 0,
-        "timeout": TASK_TIMEOUT,
-        "serviceAccount": ACCOUNT,
-        "containers": [{
-            "image": "sortie-local/machine",
-            "env": [
-                { "name": "PATH", "value": local.path },
-                { "name": SANDBOX, "value": kind },
-                { "name": MOUNTS, "value": mounts.join(":") },
-                { "name": HOME, "value": local.home.to_string_lossy() },
-                { "name": SCRATCH, "value": data_dir.join("scratch").to_string_lossy() },
-            ],
-        }],
-    }}})
+    let mut env = vec![
+        json!({ "name": "PATH", "value": local.path }),
+        json!({ "name": SANDBOX, "value": kind }),
+        json!({ "name": MOUNTS, "value": mounts.join(":") }),
+        json!({ "name": HOME, "value": local.home.to_string_lossy() }),
+        json!({ "name": SCRATCH, "value": data_dir.join("scratch").to_string_lossy() }),
+    ];
+    env.extend(secrets.iter().map(secrets::Reference::variable));
+    json!({ "template": {
+        "parallelism": local.parallel.unwrap_or(0),
+        "template": {
+            "maxRetries": 0,
+            "timeout": TASK_TIMEOUT,
+            "serviceAccount": ACCOUNT,
+            "containers": [{ "image": "sortie-local/machine", "env": env }],
+        },
+    }})
 }
 
 /// A job's name tells its definition, so that another shell's `PATH` makes another job and none is ever changed.
-fn job_name(definition: &Value) -> String {
+pub(crate) fn job_name(kind: &str, definition: &Value) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(definition.to_string().as_bytes());
-    format!("local-{}", crate::text::hex(&digest[..6]))
+    format!("{kind}-{}", crate::text::hex(&digest[..6]))
 }

@@ -81,15 +81,20 @@ fn find(data_dir: &Path, lock: &File) -> Option<Found> {
 }
 
 impl Found {
+    /// A client of its own APIs.
+    pub(super) fn api(&self) -> Result<Api, Error> {
+        let tokens = Tokens::origin(&self.endpoint, Arc::new(StaticToken(self.token.clone())));
+        let http = http_client().map_err(|error| Error::local("cannot set up TLS", error))?;
+        Ok(Api::new(http, tokens, None, RetryConfig::default()))
+    }
+
     /// Whether it must not be ended: tasks run in it, or it does not say.
     async fn is_busy(&self) -> bool {
-        let tokens = Tokens::origin(&self.endpoint, Arc::new(StaticToken(self.token.clone())));
-        let Ok(http) = http_client() else {
+        let Ok(api) = self.api() else {
             return true;
         };
-        let api = Api::new(http, tokens, None, RetryConfig::default());
         let cloud_run = CloudRun::new(api, self.endpoint.clone(), PROJECT, REGION);
-        match cloud_run.newest_executions("-").await {
+        match cloud_run.executions_since("-", jiff::Timestamp::MAX).await {
             Ok(executions) => !executions.iter().all(Execution::ended),
             Err(_) => true,
         }

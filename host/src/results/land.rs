@@ -13,15 +13,15 @@ use wire::contract::{Archive, Report};
 use wire::names::{AttemptObjects, RunId};
 
 use super::claims::Claims;
-use super::explain::explain;
-use super::find::Found;
+use super::explain::{Cause, Explanation};
 use super::landing::{Landing, REPORT, is_landed};
 use super::logs::{self, Gaps, Logs};
 use super::outputs::{self, Fetched};
+use super::reports::Found;
 use super::tail::Tail;
 use super::{Ending, Phases, TaskResult, exit_code};
 use crate::clock;
-use crate::cloud_run::{Execution, Task};
+use crate::cloud_run::Task;
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
@@ -112,11 +112,18 @@ fn result(
             unpack: fetched.unpack_ms,
             ..Phases::default()
         },
+        lived_ms: lived_ms(report.started_at, report.finished_at),
+        cost: None,
+        retries: 0,
         problem: fetched
             .problem
             .or(report.problem.map(|problem| problem.message)),
         left_out,
     }
+}
+
+fn lived_ms(from: jiff::Timestamp, to: jiff::Timestamp) -> Option<u64> {
+    u64::try_from(to.duration_since(from).as_millis()).ok()
 }
 
 /// Goes on with what was followed live, if it was this attempt; says whether its output is to be shown.
@@ -218,21 +225,23 @@ fn left_out(report: &Report, unpacked: &Unpacked) -> Vec<String> {
 }
 
 /// Lands what can be had of a task that left no report: its logs, its last checkpoint, an explanation.
+///
+/// `began`: whether it may have left anything.
 pub async fn land_lost(
     session: &Session,
     place: Place<'_>,
-    execution: &Execution,
+    explanation: &Explanation,
     platform: Option<&Task>,
+    began: bool,
     tail: &mut Tail,
     reporter: &mut dyn Reporter,
 ) -> Result<TaskResult, Error> {
-    let explanation = explain(execution, platform);
-    let hint = explanation
-        .hint
-        .map(|hint| format!("; {hint}"))
-        .unwrap_or_default();
-    let problem = format!("it left no report: {}{hint}", explanation.why);
-    let cancelled = execution.cancelled();
+    let hint = explanation.hint.as_ref().map(|hint| format!("; {hint}"));
+    let problem = format!(
+        "it left no report: {}{}",
+        explanation.why,
+        hint.unwrap_or_default()
+    );
     let mut fetched = Fetched::default();
     if !is_landed(place.target, place.run, place.task) {
         let (landing, logs, shown) = match tail.take() {
@@ -243,30 +252,31 @@ pub async fn land_lost(
                 false,
             ),
         };
-        salvage_logs(session, place, &landing, logs, shown, reporter).await?;
-        fetched = outputs::fetch_checkpoint(&session.bucket, place, landing.path()).await?;
+        if began || logs.is_some() {
+            salvage_logs(session, place, &landing, logs, shown, reporter).await?;
+            fetched = outputs::fetch_checkpoint(&session.bucket, place, landing.path()).await?;
+        }
         let attempt = json!({ "task": place.task });
         let report =
             json!({ "run": place.run, "attempt": attempt, "outcome": "lost", "problem": problem });
         write_json(landing.path(), &report)?;
         landing.settle(false)?;
     }
+    let (outcome, exit_code) = match explanation.cause {
+        Cause::Cancelled => (Ending::Cancelled, crate::exit_code::INTERRUPTED),
+        _ => (Ending::Lost, crate::exit_code::FAILURE),
+    };
     Ok(TaskResult {
         index: place.task,
         name: place.name.to_owned(),
-        outcome: if cancelled {
-            Ending::Cancelled
-        } else {
-            Ending::Lost
-        },
-        exit_code: if cancelled {
-            crate::exit_code::INTERRUPTED
-        } else {
-            crate::exit_code::FAILURE
-        },
+        outcome,
+        exit_code,
         directory: place.target.to_owned(),
         bytes: fetched.unpacked.bytes,
         phases: Phases::default(),
+        lived_ms: platform.and_then(|task| lived_ms(task.start_time?, task.completion_time?)),
+        cost: None,
+        retries: 0,
         problem: Some(problem),
         left_out: fetched.problem.into_iter().collect(),
     })

@@ -23,9 +23,10 @@ pub(super) struct Logs {
     stderr: Sink,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sink {
-    file: File,
+    /// Absent where the bytes are only shown.
+    file: Option<File>,
     bytes: u64,
 }
 
@@ -50,7 +51,10 @@ impl Logs {
             let file = File::create(&path).map_err(|error| {
                 Error::local(format!("cannot write `{}`", path.display()), error)
             })?;
-            Ok(Sink { file, bytes: 0 })
+            Ok(Sink {
+                file: Some(file),
+                bytes: 0,
+            })
         };
         Ok(Self {
             objects,
@@ -58,6 +62,16 @@ impl Logs {
             stdout: create("stdout")?,
             stderr: create("stderr")?,
         })
+    }
+
+    /// Shows the streams, and writes no files.
+    pub(super) fn shown(objects: AttemptObjects) -> Self {
+        Self {
+            objects,
+            next: 0,
+            stdout: Sink::default(),
+            stderr: Sink::default(),
+        }
     }
 
     /// Whether it reads this attempt.
@@ -154,11 +168,13 @@ impl Logs {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        // Half a write must not be followed by the whole of it.
-        let write = sink.file.write_all(bytes).inspect_err(|_| {
-            let _ = sink.file.set_len(sink.bytes);
-        });
-        write.map_err(|error| Error::local("cannot write the logs", error))?;
+        if let Some(file) = &mut sink.file {
+            let write = file.write_all(bytes).inspect_err(|_| {
+                // Half a write must not be followed by the whole of it.
+                let _ = file.set_len(sink.bytes);
+            });
+            write.map_err(|error| Error::local("cannot write the logs", error))?;
+        }
         sink.bytes += bytes.len() as u64;
         Ok(())
     }

@@ -1,18 +1,19 @@
 //! Results on their way home: found, verified, unpacked beside their place, and renamed into it.
 
-mod claims;
+pub(crate) mod claims;
 mod explain;
-mod find;
 mod land;
 mod landing;
 mod logs;
 mod outputs;
+mod reports;
 mod tail;
 
-pub use find::{Found, find};
+pub use explain::{Cause, Explanation, explain};
 pub use land::{Place, land, land_lost};
 pub use landing::Landing;
-pub use tail::Tail;
+pub use reports::{Found, Reports, Written, read};
+pub use tail::{Following, Tail};
 
 use std::path::PathBuf;
 
@@ -38,12 +39,29 @@ pub struct TaskResult {
     pub bytes: u64,
     /// Where its time went.
     pub phases: Phases,
+    /// How long its container lived, in milliseconds, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lived_ms: Option<u64>,
+    /// What Cloud Run bills for it, in US dollars, by list prices; absent where nothing is billed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// How often it was tried again because the platform failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u32,
     /// What went wrong on sortie's side, or on the platform's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Entries of the outputs that were left out, here or in the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a task ended.

@@ -92,7 +92,7 @@ pub(super) async fn fetch_checkpoint(
     dir: &Path,
 ) -> Result<Fetched, Error> {
     make_output(dir)?;
-    match super::find::last_checkpoint(bucket, place.run, place.task).await? {
+    match super::reports::last_checkpoint(bucket, place.run, place.task).await? {
         Some((name, generation)) => {
             download(bucket, &name, Some(generation), dir, None, LIMIT).await
         }

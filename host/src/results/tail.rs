@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use wire::bucket::Bucket;
 use wire::names::RunId;
 
 use super::claims::Claims;
 use super::landing::Landing;
 use super::logs::{self, Gaps, Logs};
+use super::reports::Found;
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
@@ -104,5 +106,74 @@ impl Live {
             });
         };
         logs.catch_up(&session.bucket, Gaps::Wait, &mut show).await
+    }
+}
+
+/// Follows the output of one task of a run, to the user alone.
+#[derive(Debug)]
+pub struct Following {
+    run: RunId,
+    task: u32,
+    claims: Claims,
+    logs: Option<Logs>,
+}
+
+impl Following {
+    /// Of a task.
+    pub fn of(run: RunId, task: u32) -> Self {
+        Self {
+            run,
+            task,
+            claims: Claims::default(),
+            logs: None,
+        }
+    }
+
+    /// Shows what is new, up to the end of what a report tells; says whether there was anything.
+    ///
+    /// `over`: nothing more will come, so that gaps are not waited for.
+    pub async fn look(
+        &mut self,
+        bucket: &Bucket,
+        report: Option<Found>,
+        over: bool,
+        reporter: &mut dyn Reporter,
+    ) -> Result<bool, Error> {
+        let reported = report.as_ref().map(|found| &found.objects);
+        let objects = match (reported, &self.logs) {
+            (Some(objects), _) => Some(objects.clone()),
+            (None, Some(_)) => None,
+            (None, None) => logs::newest(bucket, &mut self.claims, self.run, self.task).await?,
+        };
+        // Another attempt than the one that was followed: from its beginning.
+        if let Some(objects) = objects
+            && self.logs.as_ref().is_none_or(|logs| !logs.reads(&objects))
+        {
+            self.logs = Some(Logs::shown(objects));
+        }
+        let Some(mut logs) = self.logs.take() else {
+            return Ok(false);
+        };
+        let before = logs.chunks();
+        let task = self.task;
+        let mut show = |stream, bytes: &[u8]| {
+            reporter.event(&Event::Output {
+                task,
+                stream,
+                bytes,
+            });
+        };
+        if let Some(found) = report {
+            let lost = logs.complete(bucket, &found.report, &mut show).await?;
+            for what in lost {
+                reporter.event(&Event::Warning(&what));
+            }
+            return Ok(true);
+        }
+        let gaps = if over { Gaps::Skip } else { Gaps::Wait };
+        logs.catch_up(bucket, gaps, &mut show).await?;
+        let more = logs.chunks() > before;
+        self.logs = Some(logs);
+        Ok(more)
     }
 }

@@ -1,13 +1,15 @@
 //! A project's settings, from flags, environment and file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use url::Url;
 use wire::token::Token;
 
-use super::file::File;
+use super::file::{File, TeamEnvironment};
 use super::{Cloud, Endpoints, Environment, FILE, Wishes};
+use crate::cost::Prices;
 use crate::error::Error;
 
 /// The cloud's settings.
@@ -29,13 +31,16 @@ pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<C
         pick(&wishes.bucket, "SORTIE_BUCKET", &file.bucket),
         "bucket",
     )?;
+    let region = pick(&wishes.region, "SORTIE_REGION", &file.region);
+    let region = region.unwrap_or_else(|| "us-central1".to_owned());
     Ok(Cloud {
         project: need(
             pick(&wishes.project, "SORTIE_PROJECT", &file.project),
             "project",
         )?,
-        region: pick(&wishes.region, "SORTIE_REGION", &file.region)
-            .unwrap_or_else(|| "us-central1".to_owned()),
+        prices: file.prices.unwrap_or_else(|| Prices::of_region(&region)),
+        environments: file.environments.clone(),
+        region,
         bucket: bucket
             .trim_start_matches("gs://")
             .trim_end_matches('/')
@@ -57,24 +62,21 @@ fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error>
         .clone()
         .or_else(|| env.text("SORTIE_ENVIRONMENT"))
         .unwrap_or_else(|| "default".to_owned());
-    let names = || {
-        file.environments
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("`, `")
-    };
-    file.environments
-        .get(&wanted)
-        .map(|environment| environment.job.clone())
-        .ok_or_else(|| {
-            let error = Error::usage(format!("no environment is named `{wanted}`"));
-            if file.environments.is_empty() {
-                error.with_hint(format!("give `--job`, or list environments in `{FILE}`"))
-            } else {
-                error.with_hint(format!("`{FILE}` has `{}`", names()))
-            }
-        })
+    match file.environments.get(&wanted) {
+        Some(environment) => Ok(environment.job.clone()),
+        None if wishes.any_job => Ok(String::new()),
+        None => Err(no_environment(&wanted, &file.environments)),
+    }
+}
+
+/// No environment has this name.
+pub fn no_environment(wanted: &str, all: &BTreeMap<String, TeamEnvironment>) -> Error {
+    let error = Error::usage(format!("no environment is named `{wanted}`"));
+    if all.is_empty() {
+        return error.with_hint(format!("give `--job`, or list environments in `{FILE}`"));
+    }
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    error.with_hint(format!("`{FILE}` has `{}`", names.join("`, `")))
 }
 
 fn endpoints(wishes: &Wishes, env: &Environment) -> Result<Option<Endpoints>, Error> {

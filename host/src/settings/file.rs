@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::FILE;
+use crate::cost::Prices;
 use crate::error::Error;
 
 /// `sortie.toml`. It holds no secrets, and is meant to be committed. It never names an endpoint:
@@ -18,13 +19,36 @@ pub(super) struct File {
     pub(super) region: Option<String>,
     pub(super) bucket: Option<String>,
     #[serde(default)]
-    pub(super) environments: BTreeMap<String, FileEnvironment>,
+    pub(super) environments: BTreeMap<String, TeamEnvironment>,
+    /// Instead of the list prices.
+    pub(super) prices: Option<Prices>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+/// A job that the team shares, by the name it has for them. All but the job is there for people and for checks
+/// before anything is sent; Terraform writes it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FileEnvironment {
-    pub(super) job: String,
+pub struct TeamEnvironment {
+    /// The job's short name.
+    pub job: String,
+    /// Its image, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// vCPUs of a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// A task's memory, such as `2Gi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// The job's own task timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+    /// Variables whose values are secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// GPUs of a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
 }
 
 /// The nearest one, from a directory upward.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy;
 
-use super::{Environment, Local, Wishes};
+use super::{Environment, Local, LocalSecret, Wishes};
 use crate::error::Error;
 
 /// Bytes of a `PATH` that fit into a job.
@@ -22,7 +22,21 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         })?,
         None => Duration::from_mins(10),
     };
+    let secret = |name: &String| {
+        let value = env.exact(name).cloned().ok_or_else(|| {
+            Error::usage(format!("the secret `{name}` has no value here"))
+                .with_hint(format!("set it: `export {name}=…`"))
+        })?;
+        let name = name.clone();
+        Ok(LocalSecret { name, value })
+    };
     Ok(Local {
+        parallel: wishes.parallel,
+        secrets: wishes
+            .secrets
+            .iter()
+            .map(secret)
+            .collect::<Result<_, _>>()?,
         sandbox: wishes.sandbox.unwrap_or_default(),
         mounts: wishes.mounts.clone(),
         path: tool_path(env),

@@ -7,10 +7,12 @@ mod environment;
 mod file;
 mod machine;
 
+pub use cloud::no_environment;
 pub use environment::Environment;
-pub use file::parse_toml;
+pub use file::{TeamEnvironment, parse_toml};
 pub(crate) use machine::data_dir;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use url::Url;
 use wire::token::Token;
 
+use crate::cost::Prices;
 use crate::error::Error;
 use crate::record::{LocalRecord, Recorded};
 use cloud::cloud;
@@ -50,6 +53,12 @@ pub struct Wishes {
     pub sandbox: Option<Sandbox>,
     /// Directories a local task may read beside the machine's tools.
     pub mounts: Vec<PathBuf>,
+    /// At most so many tasks at once.
+    pub parallel: Option<u32>,
+    /// Variables whose values are secrets.
+    pub secrets: Vec<String>,
+    /// Nothing will be started: no job has to be named.
+    pub any_job: bool,
 }
 
 /// Variables that ask for the cloud.
@@ -75,7 +84,6 @@ impl Wishes {
                 self.project.get_or_insert_with(|| project.clone());
                 self.region.get_or_insert_with(|| region.clone());
                 self.bucket.get_or_insert_with(|| bucket.clone());
-                self.job.get_or_insert_with(|| record.job.clone());
             }
         }
     }
@@ -140,6 +148,10 @@ pub struct Cloud {
     pub bucket: String,
     /// Short name of the job to run.
     pub job: String,
+    /// The team's environments.
+    pub environments: BTreeMap<String, TeamEnvironment>,
+    /// What Cloud Run bills there.
+    pub prices: Prices,
     /// Billed for calls made with a user's own credentials.
     pub quota_project: Option<String>,
     /// Instead of Google's servers.
@@ -172,9 +184,39 @@ pub struct Local {
     pub program: Option<PathBuf>,
     /// How long the emulator waits for work before it leaves.
     pub idle: Duration,
+    /// At most so many tasks at once.
+    pub parallel: Option<u32>,
+    /// Secrets for the tasks, from the caller's environment.
+    pub secrets: Vec<LocalSecret>,
+}
+
+/// A secret for the tasks on this machine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LocalSecret {
+    /// The variable.
+    pub name: String,
+    /// Its value.
+    pub value: OsString,
+}
+
+impl std::fmt::Debug for LocalSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalSecret")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settings {
+    /// Settles where runs are, for verbs that start none: no job has to be named.
+    pub fn resolve_place(wishes: &Wishes, env: &Environment, from: &Path) -> Result<Self, Error> {
+        let wishes = Wishes {
+            any_job: true,
+            ..wishes.clone()
+        };
+        Self::resolve(&wishes, env, from)
+    }
+
     /// Settles where to run.
     ///
     /// `from`: the directory to look for `sortie.toml` in, and above.
@@ -218,8 +260,6 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> Environment {

@@ -11,6 +11,7 @@ use wire::contract::{ByteString, Input, InputKind};
 
 use crate::error::Error;
 use crate::event::{Event, Reporter};
+use crate::forecast::InputForecast;
 use crate::request::RESULTS;
 use crate::session::Session;
 
@@ -21,7 +22,7 @@ const LARGE: u64 = 100_000_000;
 const SCANS: u32 = 3;
 
 /// A local file or directory and the name it goes by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InputSource {
     /// One path component; the input appears at `input/<name>`.
     pub name: ByteString,
@@ -108,6 +109,25 @@ async fn stage_one(
             upload_ms: sent.upload_ms,
         });
     }
+}
+
+/// Looks what of an input the bucket lacks; sends nothing.
+pub(crate) async fn survey(
+    bucket: &Bucket,
+    source: &InputSource,
+    reporter: &mut dyn Reporter,
+) -> Result<InputForecast, Error> {
+    let name = source.name.lossy();
+    let (tree, _) = scan(source).await?;
+    announce(&name, &source.path, &tree, reporter);
+    let (missing, missing_bytes) = pack::survey(bucket, &tree, &name).await?;
+    Ok(InputForecast {
+        name,
+        bytes: tree.bytes(),
+        packs: u32::try_from(tree.packs().len()).unwrap_or(u32::MAX),
+        missing,
+        missing_bytes,
+    })
 }
 
 async fn scan(source: &InputSource) -> Result<(Arc<Tree>, u64), Error> {

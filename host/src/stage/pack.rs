@@ -78,6 +78,28 @@ pub(super) async fn send(bucket: &Bucket, tree: &Arc<Tree>, name: &str) -> Resul
     Ok(sent)
 }
 
+/// Reads every pack and counts those the bucket lacks, and their bytes before compression.
+pub(super) async fn survey(
+    bucket: &Bucket,
+    tree: &Arc<Tree>,
+    name: &str,
+) -> Result<(u32, u64), Error> {
+    let (mut missing, mut bytes) = (0, 0);
+    for index in 0..tree.packs().len() {
+        let read = read(tree.clone(), index).await?;
+        let read = read.map_err(|source| Error::Pack {
+            name: name.to_owned(),
+            source,
+        })?;
+        let object = names::pack(&read.digest.md5);
+        if !matches!(look(bucket, &object, &read.digest).await?, Probe::Hit(_)) {
+            missing += 1;
+            bytes += read.digest.size;
+        }
+    }
+    Ok((missing, bytes))
+}
+
 impl Sent {
     fn count(&mut self, fate: Fate) {
         self.upload_ms += fate.upload_ms;
@@ -137,7 +159,7 @@ async fn place(
     let object = names::pack(&read.digest.md5);
     let mut fate = Fate::default();
     let mut precondition = match probe(bucket, &object, &read.digest).await? {
-        Probe::Hit => return Ok(fate),
+        Probe::Hit(_) => return Ok(fate),
         Probe::Absent => Precondition::Absent,
         Probe::Other(generation) => {
             fate.warning = Some(replaced(&object));
@@ -160,7 +182,7 @@ async fn place(
             // Somebody else was faster, or we may not overwrite: what is there now decides.
             Err(Error::Api { source, .. }) if lost_the_race(&source) => {
                 match probe(bucket, &object, &content.read.digest).await? {
-                    Probe::Hit => return Ok(fate),
+                    Probe::Hit(_) => return Ok(fate),
                     Probe::Other(generation) => {
                         fate.warning = Some(replaced(&object));
                         precondition = Precondition::Generation(generation);
@@ -193,18 +215,24 @@ fn cannot_upload(name: &str) -> impl FnOnce(ApiError) -> Error {
 }
 
 enum Probe {
-    Hit,
+    Hit(Box<ObjectMeta>),
     Absent,
     Other(u64),
 }
 
-/// Looks whether an object is our pack: by the digests in its metadata, which only who may write inputs sets.
+/// Looks whether an object is our pack, and moves its lifecycle's clock forward if it is.
 async fn probe(bucket: &Bucket, object: &str, digest: &Digest) -> Result<Probe, Error> {
+    let found = look(bucket, object, digest).await?;
+    if let Probe::Hit(meta) = &found {
+        touch(bucket, meta).await;
+    }
+    Ok(found)
+}
+
+/// Looks whether an object is our pack: by the digests in its metadata, which only who may write inputs sets.
+async fn look(bucket: &Bucket, object: &str, digest: &Digest) -> Result<Probe, Error> {
     match bucket.stat(object).await {
-        Ok(meta) if is_ours(&meta, digest) => {
-            touch(bucket, &meta).await;
-            Ok(Probe::Hit)
-        }
+        Ok(meta) if is_ours(&meta, digest) => Ok(Probe::Hit(Box::new(meta))),
         Ok(meta) => Ok(Probe::Other(meta.generation)),
         // Who may not list is told 403 of an object that is not there.
         Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => {

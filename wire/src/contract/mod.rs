@@ -3,6 +3,7 @@
 //! | document | object | written by | read by |
 //! |---|---|---|---|
 //! | [`RunRecord`] | `runs/<run>/run.json` | host, once | hosts that come back |
+//! | [`RunPlan`] | `runs/<run>/plan.json` | host, once, where no single start tells of all tasks | hosts that come back |
 //! | [`Start`] | `runs/<run>/starts/<s>.json` | host, before each `:run` call | entrypoint |
 //! | [`Spec`] | inside its start, or `runs/<run>/specs/<k>.json` | host | entrypoint |
 //! | [`Claim`] | `runs/<run>/claims/<task>.<attempt>` | entrypoint, first | host |
@@ -22,7 +23,7 @@ pub use report::{
     Archive, CLAIM_KEY, Captured, Claim, Outcome, Outputs, Phases, Problem, Reason, Report, Skipped,
 };
 pub use spec::{Command, Input, InputKind, Pack, Spec, check_input_name};
-pub use start::{RunRecord, SpecSource, Start, TaskRange};
+pub use start::{RunPlan, RunRecord, SpecSource, Start, TaskRange};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -105,6 +106,10 @@ pub trait Document: DeserializeOwned {
 
 impl Document for RunRecord {
     const NAME: &'static str = "run record";
+}
+
+impl Document for RunPlan {
+    const NAME: &'static str = "plan";
 }
 
 impl Document for Start {

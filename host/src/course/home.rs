@@ -1,0 +1,245 @@
+//! Bringing results home as they come.
+
+use std::path::PathBuf;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use wire::contract::{Problem, Reason, Report};
+use wire::names::{Attempt, AttemptObjects, RunId};
+
+use super::Course;
+use super::board::State;
+use super::flight::Flight;
+use super::lost::Lost;
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+use crate::results::{self, Place, Tail, TaskResult, Written};
+use crate::session::Session;
+
+/// An input that vanished beneath a run is sent again so many times.
+const RESTARTS: u32 = 2;
+
+/// So many results are on their way at once.
+const AT_ONCE: usize = 8;
+
+/// What is to be brought home of one task.
+pub(super) struct Errand<'a> {
+    session: &'a Session,
+    run: RunId,
+    task: u32,
+    name: String,
+    target: PathBuf,
+    tail: Tail,
+    cargo: Cargo,
+}
+
+/// By what a task is brought home.
+enum Cargo {
+    /// Its report.
+    Report {
+        objects: AttemptObjects,
+        created: Option<jiff::Timestamp>,
+        may_restart: bool,
+    },
+    /// What else it left.
+    Lost(Box<Lost>),
+}
+
+/// What came of an errand.
+enum Brought {
+    Home(Box<TaskResult>),
+    /// Its report is none that can be used.
+    Unusable(AttemptObjects, String),
+    /// It found an input gone, and is worth another start.
+    WithoutInput(u32),
+}
+
+impl<'a> Course<'a> {
+    /// Lands what has been reported since the last look, and what will never be; says how many calls that took,
+    /// other than for the results themselves.
+    pub(super) async fn bring_home(&mut self, reporter: &mut dyn Reporter) -> Result<u32, Error> {
+        if !self.flights.iter().any(Flight::has_moved) {
+            return Ok(0);
+        }
+        let ended: Vec<u32> = self.flights.iter().map(Flight::ended_tasks).collect();
+        let board = &self.board;
+        let wanted =
+            |attempt: Attempt| board.state(attempt.task) == Some(State::Started(attempt.start));
+        let bucket = &self.session.bucket;
+        let (found, mut calls) = self.reports.newest(bucket, wanted, reporter).await?;
+        let mut errands = Vec::with_capacity(found.len());
+        for written in found.into_values() {
+            if !self.may_come_again(&written) {
+                errands.push(self.report(written));
+            }
+        }
+        self.run_errands(errands, reporter).await?;
+        for (flight, ended) in self.flights.iter_mut().zip(ended) {
+            flight.listed = Some(ended);
+        }
+        calls += self.bring_home_lost(reporter).await?;
+        Ok(calls)
+    }
+
+    fn of_start(&self, start: u32) -> impl Iterator<Item = &Flight> {
+        let flights = self.flights.iter();
+        flights.filter(move |flight| flight.start.start == start)
+    }
+
+    /// Whether Cloud Run itself will try a task again that has failed.
+    fn may_come_again(&self, written: &Written) -> bool {
+        let mut flights = self.of_start(written.objects.attempt.start);
+        written.code != Some(0) && flights.any(Flight::may_try_again)
+    }
+
+    fn report(&mut self, written: Written) -> Errand<'a> {
+        let Attempt { task, start, .. } = written.objects.attempt;
+        let created = self
+            .of_start(start)
+            .find_map(|flight| flight.execution.as_ref()?.create_time);
+        let may_restart = self.resend.is_some() && self.stop.is_none() && start < RESTARTS;
+        let cargo = Cargo::Report {
+            objects: written.objects,
+            created,
+            may_restart,
+        };
+        self.errand(task, cargo)
+    }
+
+    pub(super) fn lost(&mut self, task: u32, lost: Lost) -> Errand<'a> {
+        self.errand(task, Cargo::Lost(Box::new(lost)))
+    }
+
+    fn errand(&mut self, task: u32, cargo: Cargo) -> Errand<'a> {
+        Errand {
+            session: self.session,
+            run: self.run(),
+            task,
+            name: self.record.name(task),
+            target: self.target(task),
+            tail: if task == 0 {
+                std::mem::take(&mut self.tail)
+            } else {
+                Tail::none()
+            },
+            cargo,
+        }
+    }
+
+    /// Runs errands, several at once unless somebody watches the only one.
+    pub(super) async fn run_errands(
+        &mut self,
+        mut errands: Vec<Errand<'a>>,
+        reporter: &mut dyn Reporter,
+    ) -> Result<(), Error> {
+        let mut without_input = false;
+        if errands.len() == 1
+            && let Some(errand) = errands.pop()
+        {
+            let brought = errand.run(reporter).await?;
+            without_input |= self.receive(brought, reporter);
+        }
+        let each: Vec<_> = errands
+            .into_iter()
+            .map(|errand| errand.run_apart().boxed())
+            .collect();
+        let mut under_way = stream::iter(each).buffer_unordered(AT_ONCE);
+        while let Some((brought, notes)) = under_way.next().await {
+            notes.pass_on(reporter);
+            without_input |= self.receive(brought?, reporter);
+        }
+        if without_input {
+            self.send_inputs_again(reporter).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what an errand brought; says whether a task waits for its input.
+    fn receive(&mut self, brought: Brought, reporter: &mut dyn Reporter) -> bool {
+        match brought {
+            Brought::Home(result) => self.take_home(*result, reporter),
+            Brought::Unusable(objects, why) => {
+                // Its claim holds, so nobody forged it: another version's, or a task that ruins its own run.
+                let task = objects.attempt.task;
+                let text = format!("the report of task {task} cannot be used: {why}");
+                reporter.event(&Event::Warning(&text));
+                self.reports.refuse(&objects);
+            }
+            Brought::WithoutInput(task) => {
+                self.board.set(task, State::Waiting);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Errand<'_> {
+    async fn run_apart(self) -> (Result<Brought, Error>, Notes) {
+        let mut notes = Notes::default();
+        let brought = self.run(&mut notes).await;
+        (brought, notes)
+    }
+
+    async fn run(mut self, reporter: &mut dyn Reporter) -> Result<Brought, Error> {
+        let place = Place {
+            run: self.run,
+            task: self.task,
+            name: &self.name,
+            target: &self.target,
+        };
+        let (session, tail) = (self.session, &mut self.tail);
+        let (objects, created, may_restart) = match self.cargo {
+            Cargo::Lost(lost) => {
+                let result = lost.land(session, place, tail, reporter).await?;
+                return Ok(Brought::Home(Box::new(result)));
+            }
+            Cargo::Report {
+                objects,
+                created,
+                may_restart,
+            } => (objects, created, may_restart),
+        };
+        let found = match results::read(&session.bucket, objects.clone()).await? {
+            Ok(found) => found,
+            Err(why) => return Ok(Brought::Unusable(objects, why)),
+        };
+        if may_restart && input_is_gone(found.report.problem.as_ref()) {
+            return Ok(Brought::WithoutInput(self.task));
+        }
+        let start = start_ms(created, &found.report);
+        let mut result = results::land(session, place, found, tail, reporter).await?;
+        result.phases.start = start;
+        Ok(Brought::Home(Box::new(result)))
+    }
+}
+
+fn input_is_gone(problem: Option<&Problem>) -> bool {
+    problem.is_some_and(|problem| problem.reason == Reason::InputMissing)
+}
+
+/// From Cloud Run's answer to the claim; both times are the platform's.
+fn start_ms(created: Option<jiff::Timestamp>, report: &Report) -> u64 {
+    let created = created.unwrap_or(report.started_at);
+    let waited = report.started_at.duration_since(created).as_millis();
+    u64::try_from(waited).unwrap_or(0) + report.phases.claim_ms
+}
+
+/// What is said of one of several errands, until it can be passed on.
+#[derive(Debug, Default)]
+struct Notes(Vec<String>);
+
+impl Reporter for Notes {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.push((*text).to_owned());
+        }
+    }
+}
+
+impl Notes {
+    fn pass_on(self, reporter: &mut dyn Reporter) {
+        for text in self.0 {
+            reporter.event(&Event::Warning(&text));
+        }
+    }
+}

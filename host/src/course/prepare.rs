@@ -1,0 +1,332 @@
+//! Bringing the inputs into the bucket, and settling what every task is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
+use wire::contract::{Input, RunRecord, Spec, VERSION};
+use wire::names::RunId;
+
+use super::board::Board;
+use super::plan::{Assigned, Plan, UsedJob};
+use super::{Course, Resend, Unwritten};
+use crate::clock;
+use crate::cloud_run::Job;
+use crate::cost::Rate;
+use crate::error::Error;
+use crate::event::Reporter;
+use crate::record::LocalRecord;
+use crate::request::{Request, Work};
+use crate::results::{Phases, Reports, Tail};
+use crate::session::Session;
+use crate::stage::{self, InputSource, Staged};
+use crate::{submit, timeout};
+
+/// More tasks than one execution takes need a plan, for no single start tells of all.
+const ONE_EXECUTION: usize = 10_000;
+
+impl<'a> Course<'a> {
+    /// Brings the inputs into the bucket, and settles what every task is told.
+    pub(crate) async fn prepare(
+        session: &'a Session,
+        request: &'a Request,
+        run: RunId,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Self, Error> {
+        let (works, work_of) = request.works();
+        let (names, job_of) = jobs_of(session, &works)?;
+        let inputs = request.inputs();
+        let staging = stage::stage(session, &inputs, reporter);
+        let asking = ask_about(session, &names, &works, &job_of);
+        let (staged, jobs) = tokio::try_join!(staging, asking)?;
+        let rates = rates(session, &jobs);
+        check_cost(request, &rates, work_of.iter().map(|&w| job_of[w as usize]))?;
+        let begun = Instant::now();
+        let mut specs = specs(&works, &inputs, &staged);
+        let bytes = staged.iter().map(|staged| staged.bytes).sum();
+        let used = settle_timeouts(&names, &jobs, &job_of, &mut specs, bytes)?;
+        let assign = |&work: &u32| {
+            Some(Assigned {
+                source: work,
+                job: job_of[work as usize],
+            })
+        };
+        let plan = Plan {
+            jobs: used,
+            sources: submit::place_specs(session, run, specs).await?,
+            tasks: work_of.iter().map(assign).collect(),
+        };
+        let window = request
+            .manner
+            .parallel
+            .filter(|_| !session.keeps_parallelism);
+        let window = window.filter(|&most| (most as usize) < request.tasks.len());
+        let planned = window.is_some() || names.len() > 1 || request.tasks.len() > ONE_EXECUTION;
+        let unwritten = Unwritten {
+            plan: planned.then(|| plan.whole(run)),
+        };
+        let record = record(session, request, run, window, planned, &names);
+        LocalRecord::new(run, &session.place, &request.out).write(&session.data_dir)?;
+        let mut course = Self {
+            board: Board::new(record.tasks),
+            session,
+            record,
+            plan,
+            flights: Vec::new(),
+            next_start: 0,
+            rates,
+            manner: request.manner.clone(),
+            window,
+            out: request.out.clone(),
+            tail: Tail::none(),
+            reports: Reports::of(run),
+            resend: Some(Resend {
+                request,
+                inputs: staged.iter().map(|staged| staged.input.clone()).collect(),
+            }),
+            phases: Phases {
+                pack: staged.iter().map(|staged| staged.pack_ms).sum(),
+                upload: staged.iter().map(|staged| staged.upload_ms).sum(),
+                submit: clock::ms(begun),
+                ..Phases::default()
+            },
+            unwritten: Some(unwritten),
+            results: Vec::new(),
+            stop: None,
+            spent: 0.0,
+        };
+        if !request.manner.detach {
+            course.open_tail(request.tail)?;
+        }
+        Ok(course)
+    }
+
+    /// An input that expired beneath the run is sent again: content is truth, so the same specs fit.
+    pub(super) async fn send_inputs_again(
+        &mut self,
+        reporter: &mut dyn Reporter,
+    ) -> Result<(), Error> {
+        let Some(resend) = &self.resend else {
+            return Ok(());
+        };
+        reporter.event(&crate::event::Event::Warning(
+            "an input is not to be had in the bucket: it is sent again",
+        ));
+        let staged = stage::stage(self.session, &resend.request.inputs(), reporter).await?;
+        let same = |(staged, before): (&Staged, &Input)| staged.input == *before;
+        if !staged.iter().zip(&resend.inputs).all(same) {
+            return Err(Error::usage(
+                "an input was lost in the bucket, and has changed here since",
+            )
+            .with_hint("type the `sortie run` again, for all tasks to have the same inputs"));
+        }
+        if staged.iter().all(|staged| !staged.sent) {
+            return Err(Error::usage("the task may not read its inputs, which are in the bucket")
+                .with_hint("give the job's service account `roles/storage.legacyObjectReader` on the bucket, for `inputs/` and `runs/`"));
+        }
+        Ok(())
+    }
+}
+
+/// What a run would start and cost.
+pub(crate) struct Reckoned {
+    pub(crate) jobs: Vec<String>,
+    pub(crate) executions: u32,
+    pub(crate) least: Option<f64>,
+    pub(crate) most: Option<f64>,
+}
+
+/// Reckons what a run would start and cost, with so many bytes of inputs.
+pub(crate) async fn reckon(
+    session: &Session,
+    request: &Request,
+    bytes: u64,
+) -> Result<Reckoned, Error> {
+    let (works, work_of) = request.works();
+    let (names, job_of) = jobs_of(session, &works)?;
+    let jobs = ask_about(session, &names, &works, &job_of).await?;
+    let rates = rates(session, &jobs);
+    let mut specs: Vec<Spec> = works.iter().map(|work| work.spec.clone()).collect();
+    settle_timeouts(&names, &jobs, &job_of, &mut specs, bytes)?;
+    let mut least = None;
+    let mut most = Some(0.0);
+    let mut of_job = vec![0_usize; names.len()];
+    for &work in &work_of {
+        let (work, job) = (work as usize, job_of[work as usize] as usize);
+        of_job[job] += 1;
+        let Some(rate) = rates[job] else { continue };
+        least = Some(least.unwrap_or(0.0) + rate.cost(Duration::ZERO));
+        let longest = specs[work].timeout().map(|time| rate.cost(time));
+        most = most.zip(longest).map(|(sum, cost)| sum + cost);
+    }
+    let executions = |tasks: &usize| tasks.div_ceil(ONE_EXECUTION);
+    Ok(Reckoned {
+        executions: u32::try_from(of_job.iter().map(executions).sum::<usize>()).unwrap_or(u32::MAX),
+        jobs: names,
+        most: most.filter(|_| least.is_some()),
+        least,
+    })
+}
+
+fn record(
+    session: &Session,
+    request: &Request,
+    run: RunId,
+    window: Option<u32>,
+    planned: bool,
+    jobs: &[String],
+) -> RunRecord {
+    let numbered = (0..)
+        .zip(&request.tasks)
+        .all(|(i, task): (usize, _)| task.name == i.to_string());
+    let names = request.tasks.iter().map(|task| task.name.clone());
+    RunRecord {
+        version: VERSION,
+        run,
+        sortie: env!("CARGO_PKG_VERSION").to_owned(),
+        owner: session.owner.clone(),
+        created_at: jiff::Timestamp::now(),
+        tasks: u32::try_from(request.tasks.len()).unwrap_or(u32::MAX),
+        names: if numbered {
+            Vec::new()
+        } else {
+            names.collect()
+        },
+        project: session.project.clone(),
+        region: session.region.clone(),
+        planned,
+        parallel: window,
+        job: jobs.first().cloned().unwrap_or_default(),
+    }
+}
+
+/// The jobs that are needed, once each, and which of them each work has.
+fn jobs_of(session: &Session, works: &[&Arc<Work>]) -> Result<(Vec<String>, Vec<u32>), Error> {
+    let mut names: Vec<String> = Vec::new();
+    let mut job_of = Vec::with_capacity(works.len());
+    let mut known: HashMap<Option<&str>, u32> = HashMap::new();
+    for work in works {
+        let environment = work.environment.as_deref();
+        if let Some(&number) = known.get(&environment) {
+            job_of.push(number);
+            continue;
+        }
+        let name = session.job_for(environment)?;
+        let at = names.iter().position(|other| *other == name);
+        let at = at.unwrap_or_else(|| {
+            names.push(name);
+            names.len() - 1
+        });
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        known.insert(environment, number);
+        job_of.push(number);
+    }
+    Ok((names, job_of))
+}
+
+/// What Cloud Run says of the jobs, which must have the secrets that are asked of them.
+async fn ask_about(
+    session: &Session,
+    names: &[String],
+    works: &[&Arc<Work>],
+    job_of: &[u32],
+) -> Result<Vec<Job>, Error> {
+    let asking: Vec<_> = names
+        .iter()
+        .map(|name| session.cloud_run.job(name).boxed())
+        .collect();
+    let jobs = try_join_all(asking).await;
+    let jobs = jobs.map_err(Error::api("cannot find the environment's job"))?;
+    for (work, &job) in works.iter().zip(job_of) {
+        let Some(job) = jobs.get(job as usize) else {
+            continue;
+        };
+        for secret in &work.secrets {
+            if !job.template.template.has_secret(secret) {
+                let job = job.name.rsplit('/').next().unwrap_or_default();
+                return Err(
+                    Error::usage(format!("the job `{job}` has no secret `{secret}`")).with_hint(
+                        "list it under the environment's `secrets` in Terraform, and apply",
+                    ),
+                );
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+fn rates(session: &Session, jobs: &[Job]) -> Vec<Option<Rate>> {
+    let rate = |job: &Job| {
+        let limits = job.template.template.limits();
+        Some(Rate::of(&limits, session.prices?))
+    };
+    jobs.iter().map(rate).collect()
+}
+
+/// Every started container is billed for a minute: a run that costs too much even so is not begun.
+fn check_cost(
+    request: &Request,
+    rates: &[Option<Rate>],
+    job_of_task: impl Iterator<Item = u32>,
+) -> Result<(), Error> {
+    let Some(most) = request.manner.max_cost else {
+        return Ok(());
+    };
+    let least: f64 = job_of_task
+        .filter_map(|job| rates.get(job as usize).copied().flatten())
+        .map(|rate| rate.cost(Duration::ZERO))
+        .sum();
+    if least > most {
+        return Err(Error::usage(format!(
+            "the run costs ${least:.4} at the least, and may cost ${most:.4}"
+        ))
+        .with_hint("every task is billed for a minute: raise `--max-cost`, or run fewer"));
+    }
+    Ok(())
+}
+
+/// Every work's spec, its inputs filled in.
+fn specs(works: &[&Arc<Work>], all: &[InputSource], staged: &[Staged]) -> Vec<Spec> {
+    let by_source: HashMap<&InputSource, &Input> = all
+        .iter()
+        .zip(staged.iter().map(|staged| &staged.input))
+        .collect();
+    let spec = |work: &&Arc<Work>| {
+        let mut spec = work.spec.clone();
+        let inputs = work.inputs.iter();
+        spec.inputs = inputs
+            .filter_map(|input| by_source.get(input).map(|input| (*input).clone()))
+            .collect();
+        // Many tasks share the bucket: each sends its logs less often.
+        let crowd = u64::try_from(works.len() / 100).unwrap_or(0);
+        spec.log_interval_ms = spec.log_interval_ms.max((crowd * 1000).min(30_000));
+        spec
+    };
+    works.iter().map(spec).collect()
+}
+
+/// Gives every spec its timeout, and every job the override that leaves time for it.
+fn settle_timeouts(
+    names: &[String],
+    jobs: &[Job],
+    job_of: &[u32],
+    specs: &mut [Spec],
+    bytes: u64,
+) -> Result<Vec<UsedJob>, Error> {
+    let mut used = Vec::with_capacity(jobs.len());
+    for (number, (name, job)) in (0_u32..).zip(names.iter().zip(jobs)) {
+        let of_job = specs.iter_mut().zip(job_of);
+        let mut specs: Vec<&mut Spec> = of_job
+            .filter(|(_, job)| **job == number)
+            .map(|(spec, _)| spec)
+            .collect();
+        let timeout_ms = job.template.template.timeout_ms();
+        used.push(UsedJob {
+            name: name.clone(),
+            timeout_s: timeout::settle(&mut specs, timeout_ms, bytes)?,
+        });
+    }
+    Ok(used)
+}
