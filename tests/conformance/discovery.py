@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-DOCUMENTS = ("run.v2", "storage.v1", "secretmanager.v1")
+DOCUMENTS = ("run.v1", "run.v2", "storage.v1", "secretmanager.v1")
 
 # System parameters that every Google API takes and that no document lists.
 SYSTEM_PARAMETERS = {"$alt": {"type": "string"}}
