@@ -48,7 +48,7 @@ impl RunRecord {
     }
 }
 
-/// What one `:run` call starts: which task does what. A plan has the same shape, and every task of its run.
+/// What one `:run` call starts: which task does what.
 ///
 /// Specs stand here, and not in the run record, so that a task needs one read before its claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,17 @@ impl Start {
         }
         None
     }
+}
+
+/// What every task of a run does, where no single start says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// The contract's version.
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// For each job what a single start of all its tasks would say, however many they are.
+    pub jobs: Vec<Start>,
 }
 
 /// Neighbouring tasks, with one spec or with neighbouring ones.
