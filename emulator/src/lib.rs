@@ -32,6 +32,7 @@ mod config;
 mod disk;
 mod door;
 mod error;
+mod exchange;
 mod fields;
 mod listener;
 mod lock;

@@ -21,7 +21,7 @@ pub(crate) async fn answer(site: &Site, request: http::Request<Incoming>) -> Ans
     if let Err(refusal) = door::check(&head.uri, &head.headers) {
         return answer::refused(&refusal, shape);
     }
-    let mut call = match Call::new(head, Source::Wire(body)) {
+    let mut call = match Call::new(head, Source::wire(body)) {
         Ok(call) => call,
         Err(refusal) => return answer::refused(&refusal, shape),
     };
@@ -32,9 +32,16 @@ pub(crate) async fn answer(site: &Site, request: http::Request<Incoming>) -> Ans
 
 /// Answers one call; a batch's parts come here too.
 pub(crate) async fn dispatch(site: &Site, call: &mut Call, shape: Shape) -> Answer {
-    match route(site, call).await {
+    // Google's documents do not have the XML API, so nobody could judge it.
+    let exchanges = site.exchanges.as_ref().filter(|_| shape != Shape::Xml);
+    let listening = exchanges.and_then(|exchanges| exchanges.listen(call));
+    let answer = match route(site, call).await {
         Ok(answer) => answer,
         Err(refusal) => answer::refused(&refusal, shape),
+    };
+    match listening {
+        Some(listening) => listening.note(answer).await,
+        None => answer,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{Account, Config};
 use crate::door::Tokens;
 use crate::error::Error;
+use crate::exchange::Exchanges;
 use crate::listener::{self, Kind, LAST_ANSWERS};
 use crate::options::Options;
 use crate::run::Run;
@@ -35,6 +36,8 @@ pub(crate) struct Site {
     pub(crate) run: Run,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) activity: Activity,
+    /// Where everything said is written down, if anywhere.
+    pub(crate) exchanges: Option<Exchanges>,
 }
 
 /// Cloud Storage, Cloud Run jobs and the metadata server of one machine.
@@ -155,6 +158,13 @@ fn open(
         source,
     };
     let held = hold(&config)?;
+    let exchanges = match &options.record {
+        Some(path) => Some(Exchanges::open(path).map_err(|source| Error::Record {
+            path: path.clone(),
+            source,
+        })?),
+        None => None,
+    };
     let base = format!("http://{address}");
     let store = Arc::new(Store::open(&config.state).map_err(failed)?);
     let secrets = Arc::new(Secrets::default());
@@ -174,6 +184,7 @@ fn open(
         run,
         secrets,
         activity: Activity::default(),
+        exchanges,
     };
     Ok((site, held))
 }

@@ -10,7 +10,7 @@ mod holdings;
 mod insert;
 mod list;
 mod media;
-mod multipart;
+pub(crate) mod multipart;
 mod names;
 mod object;
 mod precondition;

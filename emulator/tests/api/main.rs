@@ -10,6 +10,7 @@ mod buckets;
 mod content;
 mod cut;
 mod doors;
+mod exchanges;
 mod harness;
 mod jobs;
 mod lists;
