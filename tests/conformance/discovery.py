@@ -4,7 +4,9 @@ The documents come with google-api-python-client. They name every method, path, 
 APIs, with types and enums; whatever an exchange has that they do not is a problem, whoever said it. What they do not
 tell (which fields proto JSON leaves out, what errors look like) stands in this file.
 
-    python discovery.py EXCHANGES.jsonl      lists the problems; exits with 1 if there are any
+    python discovery.py EXCHANGES.jsonl…     lists the problems; exits with 1 if there are any, or no exchanges
+
+What an emulator writes down itself and what `recorder.py` hears have the same form.
 """
 
 from __future__ import annotations
@@ -55,6 +57,13 @@ STATUS_NAMES = {
 
 # Members of a oneof: they are said even when they are zero or empty.
 SAID_ALWAYS = {"maxRetries", "value"}
+
+# What differs from run to run in a path: identities of runs, packs, operations, executions.
+RANDOM = re.compile(
+    r"(?:(?<=%2F)|(?<![0-9A-Za-z]))"
+    r"(?:[0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,64}(?:-[a-z0-9]{5})?)"
+    r"(?![0-9A-Za-z])"
+)
 
 DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$")
 FORMATS = {
@@ -406,15 +415,27 @@ def is_base64(value: str) -> bool:
     return True
 
 
-def main(paths: list[str]) -> int:
-    found = 0
+def judge_files(paths: list[str]) -> tuple[int, dict[str, int]]:
+    """How many exchanges there are, and how often each problem."""
+    heard, found = 0, dict[str, int]()
     for path in paths:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
+                heard += 1
                 for problem in problems(json.loads(line)):
-                    print(problem)
-                    found += 1
-    return 1 if found else 0
+                    # A thousand runs have one problem, not a thousand.
+                    problem = RANDOM.sub("…", problem)
+                    found[problem] = found.get(problem, 0) + 1
+    return heard, found
+
+
+def main(paths: list[str]) -> int:
+    heard, found = judge_files(paths)
+    for problem, times in sorted(found.items()):
+        print(f"{problem} ({times} times)" if times > 1 else problem)
+    print(f"{heard} exchanges, {len(found)} problems")
+    # Nothing heard is nothing judged.
+    return 1 if found or not heard else 0
 
 
 if __name__ == "__main__":
