@@ -88,6 +88,11 @@ impl Registry {
         Retry::new(self.retry)
     }
 
+    /// Registry and repository, for errors.
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}", self.image.host(), self.image.repository())
+    }
+
     /// A call below `/v2/REPOSITORY/`.
     pub(crate) fn call(&self, action: String, method: Method, path: &str) -> Call {
         let mut url = self.image.root().clone();
@@ -188,7 +193,7 @@ impl Registry {
             let host = self.image.host();
             format!(
                 "this account needs `roles/artifactregistry.reader` on a base at `{host}`, and \
-                 `roles/artifactregistry.writer` where it pushes; `gcloud auth application-default login` sets it"
+                 `roles/artifactregistry.writer` where it pushes; `gcloud auth application-default login` signs in"
             )
         } else {
             "credentials of Docker's are not used: a base must be readable by everybody, or lie in Artifact Registry"

@@ -123,7 +123,7 @@ impl Registry {
     /// Begins an upload, or has the registry take the blob over. One that does not know how begins an upload.
     async fn begin(&self, digest: &Digest, mount: Option<&str>) -> Result<Begun, Failure> {
         let mut call = self.call(
-            format!("cannot send `{digest}` to `{}`", self.image.host()),
+            format!("cannot send `{digest}` to `{}`", self.place()),
             Method::POST,
             "blobs/uploads/",
         );
@@ -166,7 +166,7 @@ impl Registry {
         session: Url,
         tell: Tell<'_>,
     ) -> Result<Url, Failure> {
-        let action = format!("cannot send `{}` to `{}`", blob.digest, self.image.host());
+        let action = format!("cannot send `{}` to `{}`", blob.digest, self.place());
         let mut call = Call::new(action, Method::PATCH, session);
         call.headers.insert(header::CONTENT_TYPE, OCTETS);
         let (pieces, body, sent) = piped(blob.size);
@@ -189,7 +189,7 @@ impl Registry {
         session
             .query_pairs_mut()
             .append_pair("digest", digest.as_str());
-        let action = format!("cannot send `{digest}` to `{}`", self.image.host());
+        let action = format!("cannot send `{digest}` to `{}`", self.place());
         let mut call = Call::new(action, Method::PUT, session);
         call.headers.insert(header::CONTENT_TYPE, OCTETS);
         match self.send(&call).await {
@@ -201,7 +201,7 @@ impl Registry {
     }
 
     fn blob_call(&self, verb: &str, method: Method, digest: &Digest) -> Call {
-        let action = format!("cannot {verb} `{digest}` at `{}`", self.image.host());
+        let action = format!("cannot {verb} `{digest}` at `{}`", self.place());
         self.call(action, method, &format!("blobs/{digest}"))
     }
 }
