@@ -19,9 +19,10 @@ use crate::door::Tokens;
 use crate::error::Error;
 use crate::exchange::Exchanges;
 use crate::listener::{self, Kind, LAST_ANSWERS};
-use crate::options::Options;
+use crate::options::{Clock, Options};
 use crate::run::Run;
 use crate::secret::Secrets;
+use crate::storage::lifecycle;
 use crate::storage::store::Store;
 
 /// What every request sees.
@@ -50,6 +51,7 @@ pub struct Emulator {
     address: SocketAddr,
     metadata_address: SocketAddr,
     idle_exit: Option<Duration>,
+    clock: Clock,
     /// Held, not read: the lock on the state directory.
     _held: File,
 }
@@ -69,6 +71,7 @@ impl Emulator {
         let beside = SocketAddr::new(config.listen.ip(), 0);
         let (metadata, metadata_address) = listen(beside).await?;
         let idle_exit = config.idle_exit;
+        let clock = options.clock();
         let opening =
             tokio::task::spawn_blocking(move || open(config, &options, address, metadata_address));
         let (site, held) = opening.await.map_err(|failure| Error::State {
@@ -83,6 +86,7 @@ impl Emulator {
             address,
             metadata_address,
             idle_exit,
+            clock,
             _held: held,
         })
     }
@@ -122,6 +126,7 @@ impl Emulator {
         tokio::select! {
             () = shutdown => {}
             () = idle(&self.site, self.idle_exit) => {}
+            () = lifecycle::keep_sweeping(Arc::clone(&self.site.store), self.clock) => {}
         }
         self.site.run.stop().await;
         closing.send_replace(true);

@@ -100,6 +100,12 @@ impl BucketRecord {
         }
     }
 
+    /// Something its owner set, by its JSON pointer.
+    pub(crate) fn setting(&self, pointer: &str) -> Option<&Value> {
+        let (first, rest) = pointer.strip_prefix('/')?.split_once('/')?;
+        self.settings.get(first)?.pointer(&format!("/{rest}"))
+    }
+
     fn version(&self) -> Version {
         Version {
             generation: 0,

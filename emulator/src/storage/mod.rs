@@ -8,6 +8,7 @@ mod content;
 mod edit;
 mod holdings;
 mod insert;
+pub(crate) mod lifecycle;
 mod list;
 mod media;
 pub(crate) mod multipart;

@@ -13,6 +13,7 @@ mod doors;
 mod exchanges;
 mod harness;
 mod jobs;
+mod lifecycle;
 mod lists;
 mod many;
 mod namespaces;
