@@ -43,9 +43,12 @@ log_in() {
 }
 
 is_there() {
-    case $SORTIE_PUSH_BUILD in
-        docker) with_login "$tool" manifest inspect "$1" > /dev/null 2>&1 ;;
-        cloudbuild) gcloud artifacts docker images describe "$1" --project "$SORTIE_PUSH_PROJECT" > /dev/null 2>&1 ;;
+    case $SORTIE_PUSH_BUILD/$(basename "$tool") in
+        docker/podman*) # its `manifest inspect` knows lists alone
+            with_login podman search --list-tags --limit 100000 "${1%:*}" 2> /dev/null | awk -v tag="${1##*:}" '$2 == tag { found = 1 } END { exit !found }'
+            ;;
+        docker/*) with_login "$tool" manifest inspect "$1" > /dev/null 2>&1 ;;
+        cloudbuild/*) gcloud artifacts docker images describe "$1" --project "$SORTIE_PUSH_PROJECT" > /dev/null 2>&1 ;;
     esac
 }
 
@@ -58,7 +61,7 @@ assemble() {
     [ "$1" != base ] || return 0
     for file in "$images/$1"/*; do
         case $file in
-            */Dockerfile) sed -e '/^ARG BASE=/d' -e 's|^FROM ${BASE}|FROM sortie-base|' "$file" >> "$context/Dockerfile" ;;
+            */Dockerfile) sed -e '/^ARG BASE=/d' -e 's|^FROM [^ ]*|FROM sortie-base|' "$file" >> "$context/Dockerfile" ;;
             *) cp -R "$file" "$context" ;;
         esac
     done
