@@ -42,6 +42,15 @@ pub(crate) enum UserError {
         /// Who we are.
         uid: u32,
     },
+    /// Nobody else may do what they are for.
+    #[error(
+        "cannot run setup commands as user {uid}: they need root, so let the image start as root, or put what they \
+         make into the image"
+    )]
+    Setup {
+        /// Who we are.
+        uid: u32,
+    },
     /// The file is there, and cannot be read.
     #[error("cannot read `{path}`")]
     Read {
@@ -67,6 +76,14 @@ pub(crate) fn resolve(wanted: Option<&str>) -> Result<Option<User>, UserError> {
             wanted: wanted.to_owned(),
             uid,
         }),
+    }
+}
+
+/// Whether setup commands can be run.
+pub(crate) fn check_root() -> Result<(), UserError> {
+    match geteuid().as_raw() {
+        0 => Ok(()),
+        uid => Err(UserError::Setup { uid }),
     }
 }
 
