@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::activity::Activity;
+use crate::around::Around;
 use crate::clock;
 use crate::config::{Account, Config};
 use crate::door::Tokens;
@@ -36,6 +37,7 @@ pub(crate) struct Site {
     pub(crate) store: Arc<Store>,
     pub(crate) run: Run,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) around: Around,
     pub(crate) activity: Activity,
     /// Where everything said is written down, if anywhere.
     pub(crate) exchanges: Option<Exchanges>,
@@ -188,6 +190,7 @@ fn open(
         store,
         run,
         secrets,
+        around: Around::open(&config.state).map_err(failed)?,
         activity: Activity::default(),
         exchanges,
     };

@@ -120,7 +120,7 @@ async fn one_job(state: &Arc<State>, call: &mut Call, segment: &str) -> Outcome<
         (&Method::PATCH, (id, None)) => job::patch(state, call, id).await,
         (&Method::DELETE, (id, None)) => job::delete(state, call, id),
         (&Method::POST, (id, Some("run"))) => execution::run(state, call, id).await,
-        (&Method::GET, (id, Some("getIamPolicy"))) => job::get_policy(state, id),
+        (&Method::GET, (id, Some("getIamPolicy"))) => job::get_policy(state, call, id).await,
         (&Method::POST, (id, Some("setIamPolicy"))) => job::set_policy(state, call, id).await,
         (&Method::POST, (id, Some("testIamPermissions"))) => {
             job::test_permissions(state, call, id).await

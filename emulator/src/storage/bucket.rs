@@ -137,8 +137,36 @@ impl BucketRecord {
             {
                 fields.insert("locationType".into(), "region".into());
             }
+            self.add_policies(fields);
         }
         json
+    }
+
+    /// What a bucket has whether or not it was said, and in the spelling of answers.
+    fn add_policies(&self, fields: &mut Map<String, Value>) {
+        let access = fields.entry("iamConfiguration").or_insert(json!({}));
+        if let Some(access) = access.as_object_mut() {
+            let uniform = access
+                .entry("uniformBucketLevelAccess")
+                .or_insert(json!({"enabled": false}))
+                .clone();
+            // Its older name.
+            access.entry("bucketPolicyOnly").or_insert(uniform);
+            access
+                .entry("publicAccessPrevention")
+                .or_insert(json!("inherited"));
+        }
+        // What is deleted here is gone.
+        let deleted = fields
+            .entry("softDeletePolicy")
+            .or_insert(json!({"retentionDurationSeconds": "0"}));
+        if let Some(seconds) = deleted
+            .get("retentionDurationSeconds")
+            .and_then(Value::as_i64)
+        {
+            deleted["retentionDurationSeconds"] = seconds.to_string().into();
+        }
+        deleted["effectiveTime"] = clock::millis(self.created).into();
     }
 }
 
@@ -302,7 +330,7 @@ pub(crate) fn test_permissions(site: &Site, call: &Call, scope: &Scope<'_>) -> O
     let asked: Vec<&str> = call.query.all("permissions").collect();
     let held: Vec<&str> = asked
         .into_iter()
-        .filter(|name| scope.rights.require_owner(name).is_ok())
+        .filter(|name| scope.rights.holds(name))
         .collect();
     let mut json = json!({"kind": "storage#testIamPermissionsResponse"});
     if !held.is_empty() {

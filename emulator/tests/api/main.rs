@@ -6,6 +6,7 @@
     reason = "bodies are written where they are passed"
 )]
 
+mod around;
 mod buckets;
 mod content;
 mod cut;
