@@ -138,6 +138,8 @@ fn events_of_the_wrong_shape_are_no_harm() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn cut_anywhere_the_events_before_the_cut_count(at in 0_usize..20_000) {
         let whole = events("sub_agent");
