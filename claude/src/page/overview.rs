@@ -124,8 +124,8 @@ fn tiles(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
         .fold(0_u64, |sum, row| sum.saturating_add(row.output_bytes));
     out.write_all(b"<ul class=\"tiles\">\n")?;
     tile(out, "tasks", &rows.len().to_string())?;
-    tile(out, "well", &of(Tone::Good).to_string())?;
-    tile(out, "not well", &of(Tone::Bad).to_string())?;
+    tile(out, "succeeded", &of(Tone::Good).to_string())?;
+    tile(out, "failed", &of(Tone::Bad).to_string())?;
     if let Some(end) = end {
         tile(out, "from start to end", &duration(end))?;
     }

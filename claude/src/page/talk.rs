@@ -14,7 +14,7 @@ pub(super) fn write(out: &mut dyn Write, conversation: &Conversation) -> io::Res
         write_turn(out, turn)?;
     }
     if conversation.left_out > 0 {
-        let more = count(conversation.left_out as u64, "more turn");
+        let more = count(conversation.left_out as u64, "more item");
         writeln!(
             out,
             "<p class=\"note\">{more}: they are in the transcript.</p>"
@@ -86,10 +86,10 @@ fn came(out: &mut dyn Write, result: Option<&ToolResult>) -> io::Result<()> {
 }
 
 fn agent_talk(out: &mut dyn Write, agent: &Conversation) -> io::Result<()> {
-    let turns = count((agent.turns.len() + agent.left_out) as u64, "turn");
+    let turns = count((agent.turns.len() + agent.left_out) as u64, "item");
     writeln!(
         out,
-        "<details class=\"agent\" open><summary>sub-agent, {turns}</summary>"
+        "<details class=\"agent\" open><summary>sub-agent <small>{turns}</small></summary>"
     )?;
     write(out, agent)?;
     out.write_all(b"</details>\n")

@@ -103,11 +103,11 @@ pub(super) fn write(
     if let Some(conversation) = &task.conversation {
         let turns = count(
             (conversation.turns.len() + conversation.left_out) as u64,
-            "turn",
+            "item",
         );
         writeln!(
             out,
-            "<details open><summary><h3>Conversation</h3> {turns}</summary>"
+            "<details open><summary><h3>Conversation</h3> <small>{turns}</small></summary>"
         )?;
         talk::write(out, conversation)?;
         out.write_all(b"</details>\n")?;
@@ -118,21 +118,23 @@ pub(super) fn write(
     outputs(out, task)?;
     log(out, "Standard output", &task.stdout)?;
     log(out, "Standard error", &task.stderr)?;
-    out.write_all(b"</details>\n")
+    out.write_all(b"</div>\n</details>\n")
 }
 
 /// Where the page is long enough.
 pub(super) fn write_nothing(out: &mut impl Write, number: usize, task: &Task) -> io::Result<()> {
     begin(out, number, task, "")?;
-    out.write_all(b"<p class=\"note\">Left out: the page is long enough. All of it is in the task's directory.</p>\n</details>\n")
+    out.write_all(b"<p class=\"note\">Left out: the page is long enough. All of it is in the task's directory.</p>\n</div>\n</details>\n")
 }
 
+/// The body has the name that links lead to: a browser opens what is folded around a link's target.
 fn begin(out: &mut impl Write, number: usize, task: &Task, open: &str) -> io::Result<()> {
     let (name, ending, class) = (escape(&task.name), escape(&task.ending), task.tone.class());
     writeln!(
         out,
-        "<details class=\"task\" id=\"task-{number}\"{open}><summary><h2>{name}</h2> \
-         <span class=\"end {class}\">{ending}</span></summary>"
+        "<details class=\"task\"{open}><summary><h2>{name}</h2> \
+         <span class=\"end {class}\">{ending}</span></summary>\n\
+         <div id=\"task-{number}\">"
     )
 }
 
@@ -153,7 +155,7 @@ fn outputs(out: &mut impl Write, task: &Task) -> io::Result<()> {
     let files = count(task.output_files, "file");
     writeln!(
         out,
-        "<details open><summary><h3>Outputs</h3> {files}</summary>\n<div class=\"wide\"><table class=\"files\">"
+        "<details open><summary><h3>Outputs</h3> <small>{files}</small></summary>\n<div class=\"wide\"><table class=\"files\">"
     )?;
     for OutputFile { path, size: bytes } in task.outputs.iter().take(FILES) {
         let (path, bytes) = (escape(path), size(*bytes));
@@ -182,7 +184,10 @@ fn log(out: &mut impl Write, name: &str, log: &Log) -> io::Result<()> {
     }
     let shown = &log.tail[log.tail.len().saturating_sub(LOG)..];
     let (bytes, text) = (size(log.bytes), String::from_utf8_lossy(shown));
-    writeln!(out, "<details><summary><h3>{name}</h3> {bytes}</summary>")?;
+    writeln!(
+        out,
+        "<details><summary><h3>{name}</h3> <small>{bytes}</small></summary>"
+    )?;
     left_out(out, log.bytes.saturating_sub(shown.len() as u64))?;
     writeln!(out, "<pre>{}</pre></details>", escape(&text))
 }
