@@ -24,6 +24,21 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 DOCUMENTS = ("run.v1", "run.v2", "storage.v1", "secretmanager.v1")
+# APIs whose paths are alike are found under a prefix each.
+PREFIXED = {
+    "ar": "artifactregistry.v1",
+    "crm": "cloudresourcemanager.v1",
+    "iam": "iam.v1",
+    "sm": "secretmanager.v1",
+    "su": "serviceusage.v1",
+}
+# What stands in a google.protobuf.Any, and how the documents call the schemas of it.
+MESSAGES = {
+    "google.cloud.run.v2.": "GoogleCloudRunV2",
+    "google.api.serviceusage.v1.": "",
+    "google.devtools.artifactregistry.v1.": "",
+    "google.protobuf.Empty": "Empty",
+}
 
 # System parameters that every Google API takes and that no document lists.
 SYSTEM_PARAMETERS = {"$alt": {"type": "string"}}
@@ -105,9 +120,19 @@ class Api:
 
 
 @functools.cache
-def apis() -> list[Api]:
+def api(document: str) -> Api:
     folder = importlib.resources.files("googleapiclient") / "discovery_cache" / "documents"
-    return [read_document(json.loads((folder / f"{name}.json").read_text())) for name in DOCUMENTS]
+    return read_document(json.loads((folder / f"{document}.json").read_text()))
+
+
+def methods_at(path: str) -> list[Method]:
+    """All that a path may mean."""
+    _, prefix, rest = (path.split("/", 2) + ["", ""])[:3]
+    if prefix in PREFIXED:
+        documents, path = [PREFIXED[prefix]], f"/{rest}"
+    else:
+        documents = list(DOCUMENTS)
+    return [method for document in documents for method in api(document).methods if method.path.match(path)]
 
 
 def read_document(document: dict[str, Any]) -> Api:
@@ -163,7 +188,7 @@ def find_problems(exchange: dict[str, Any]) -> Iterator[str]:
     query = parse_qsl(url.query, keep_blank_values=True)
     session = any(name == "upload_id" for name, _ in query)
     verb = "POST" if session and exchange["method"] in ("PUT", "DELETE") else exchange["method"]
-    candidates = [method for api in apis() for method in api.methods if method.path.match(url.path)]
+    candidates = methods_at(url.path)
     method = next((method for method in candidates if method.verb == verb), None)
     if method is None:
         yield "no such path" if not candidates else f"the path takes {' or '.join(sorted({m.verb for m in candidates}))}"
@@ -363,8 +388,10 @@ class Judge:
         if not isinstance(kind, str):
             yield f"{path} has no `@type`"
             return
-        name = "GoogleCloudRunV2" + kind.rpartition(".")[2]
-        if kind.startswith("type.googleapis.com/google.cloud.run.v2.") and name in self.api.schemas:
+        known = (prefix for prefix in MESSAGES if kind.startswith("type.googleapis.com/" + prefix))
+        prefix = next(known, None)
+        name = MESSAGES.get(prefix or "", "") + (kind.rpartition(".")[2] if prefix != "google.protobuf.Empty" else "")
+        if prefix and name in self.api.schemas:
             rest = {key: inner for key, inner in value.items() if key != "@type"}
             yield from self.value({"$ref": name}, rest, path, False)
         elif not DETAIL.match(kind):
