@@ -60,7 +60,7 @@ build() {
     cp -R "$images/$image" "$scratch/$image"
     install -m 0755 "$binary" "$scratch/$image/sortie-entrypoint"
     # shellcheck disable=SC2086 # several words, or none
-    "$tool" build $dated $fresh --tag "sortie-$image" "$@" "$scratch/$image" >&2
+    "$tool" build --platform linux/amd64 $dated $fresh --tag "sortie-$image" "$@" "$scratch/$image" >&2
     printf '%-12s %10d bytes\n' "$image" "$("$tool" image inspect --format '{{.Size}}' "sortie-$image")"
 }
 

@@ -2,10 +2,11 @@
 # What Terraform defines is what sortie runs: the kit is applied to sortie's emulator, and `sortie run` executes the jobs that
 # are there then, with settings that it reads from Terraform's outputs and nowhere else.
 #
-#     tests/kit/contract.sh PATH-TO-SORTIE PATH-TO-PROVIDER-INSTALLER
+#     tests/kit/contract.sh PATH-TO-SORTIE [PATH-TO-PROVIDER-INSTALLER]
 #
 # The installer puts a stand-in for the google provider into a directory (`install DIR`) and prints the configuration that
-# makes Terraform use it. It carries buckets, objects and jobs through to the emulator, and invents the rest.
+# makes Terraform use it. It carries buckets, objects and jobs through to the emulator, and invents the rest. Without one,
+# Terraform fetches the real provider, and everything is made in the emulator.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -15,9 +16,9 @@ fail() {
     exit 1
 }
 
-[ $# -eq 2 ] || fail "say where sortie and the provider's installer are: $0 target/debug/sortie PATH"
+[ $# -eq 1 ] || [ $# -eq 2 ] || fail "say where sortie is, and the provider's installer: $0 target/debug/sortie [PATH]"
 SORTIE=$(realpath "$1")
-installer=$(realpath "$2")
+installer=${2:+$(realpath "$2")}
 command -v terraform > /dev/null || fail 'terraform is needed'
 . tests/kit/venv.sh
 
@@ -86,9 +87,16 @@ environments = {
   }
 }
 EOF
-TF_CLI_CONFIG_FILE=$("$python" "$installer" install "$scratch/provider")
-export TF_CLI_CONFIG_FILE TF_DISABLE_PLUGIN_TLS=1 TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+if [ -n "$installer" ]; then
+    TF_CLI_CONFIG_FILE=$("$python" "$installer" install "$scratch/provider")
+    export TF_CLI_CONFIG_FILE TF_DISABLE_PLUGIN_TLS=1
+fi
+export GOOGLE_OAUTH_ACCESS_TOKEN=stub
 export GOOGLE_STORAGE_CUSTOM_ENDPOINT="$address/storage/v1/" GOOGLE_CLOUD_RUN_V2_CUSTOM_ENDPOINT="$address/v2/"
+export GOOGLE_ARTIFACT_REGISTRY_CUSTOM_ENDPOINT="$address/ar/v1/" GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT="$address/sm/v1/"
+export GOOGLE_IAM_BETA_CUSTOM_ENDPOINT="$address/iam/v1/" GOOGLE_IAM_CUSTOM_ENDPOINT="$address/iam/v1/" # of newer and of older providers
+export GOOGLE_RESOURCE_MANAGER_CUSTOM_ENDPOINT="$address/crm/v1/" GOOGLE_SERVICE_USAGE_CUSTOM_ENDPOINT="$address/su/v1/"
 
 terraform_() {
     verb=$1
