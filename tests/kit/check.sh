@@ -13,5 +13,6 @@ fail() {
 
 [ $# -eq 1 ] || fail "say where the checker is: $0 PATH"
 command -v terraform > /dev/null || fail 'terraform is needed'
+tests/kit/sources.sh
 . tests/kit/venv.sh
 PYTHON=$python exec "$1" terraform
