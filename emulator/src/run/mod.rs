@@ -14,6 +14,7 @@ mod show;
 mod spec;
 mod state;
 mod supervise;
+mod task;
 pub(crate) mod v1;
 mod validate;
 
@@ -143,10 +144,8 @@ async fn executions(
             (&Method::POST, (id, Some("cancel"))) => execution::cancel(state, call, job, id).await,
             _ => Err(router::nowhere()),
         },
-        [id, "tasks"] if call.method == Method::GET => execution::tasks(state, call, job, id),
-        [id, "tasks", task] if call.method == Method::GET => {
-            execution::task(state, call, job, id, task)
-        }
+        [id, "tasks"] if call.method == Method::GET => task::list(state, call, job, id),
+        [id, "tasks", task] if call.method == Method::GET => task::get(state, call, job, id, task),
         _ => Err(router::nowhere()),
     }
 }

@@ -157,11 +157,11 @@ mod tests {
 
     #[test]
     fn every_condition_counts() {
-        let week = json!({"age": 7, "matchesPrefix": ["runs/", "tmp/"]});
-        assert!(!met(&week, "runs/a", None, "2026-01-17T11:59:59Z"));
-        assert!(met(&week, "runs/a", None, "2026-01-17T12:00:00Z"));
+        let week = json!({"age": 7, "matchesPrefix": ["logs/", "tmp/"]});
+        assert!(!met(&week, "logs/a", None, "2026-01-17T11:59:59Z"));
+        assert!(met(&week, "logs/a", None, "2026-01-17T12:00:00Z"));
         assert!(met(&week, "tmp/a", None, "2026-02-17T12:00:00Z"));
-        assert!(!met(&week, "inputs/a", None, "2026-02-17T12:00:00Z"));
+        assert!(!met(&week, "kept/a", None, "2026-02-17T12:00:00Z"));
 
         let used = json!({"daysSinceCustomTime": 30});
         assert!(!met(&used, "a", None, "2027-01-01T00:00:00Z"));
