@@ -35,11 +35,21 @@ pub(crate) enum Directory {
 }
 
 impl Directory {
-    /// A directory below the workspace. Where the way to it leads through a link, or is not there, it is as good as
-    /// not there itself.
-    pub(crate) fn find(workspace: &Path, path: &OsStr) -> io::Result<Self> {
-        let (parent, name) = open_parent(workspace, path, |_, _| Ok(()))?;
-        Ok(Self::In(Arc::new(parent), name))
+    /// A directory below the workspace; `None` where the way to it is not there, or leads through a link.
+    pub(crate) fn find(workspace: &Path, path: &OsStr) -> io::Result<Option<Self>> {
+        if !path.as_bytes().contains(&b'/') {
+            return Ok(Some(Self::At(workspace.join(path))));
+        }
+        match open_parent(workspace, path, |_, _| Ok(())) {
+            // Nothing else names an open directory's entry.
+            Ok(_) if !Path::new("/proc/self/fd").exists() => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "there is no `/proc` to find it by",
+            )),
+            Ok((parent, name)) => Ok(Some(Self::In(Arc::new(parent), name))),
+            Err(error) if is_not_there(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Names it as long as this value lives.
@@ -51,6 +61,14 @@ impl Directory {
             }
         }
     }
+}
+
+/// A link in a directory's place is no directory.
+fn is_not_there(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Creates a file that was not there, readable for its owner alone, with the directories on the way.
@@ -135,9 +153,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("a/b")).unwrap();
         symlink("a", root.path().join("link")).unwrap();
-        let found = Directory::find(root.path(), "a/b".as_ref()).unwrap();
-        assert!(found.path().is_dir());
-        assert!(Directory::find(root.path(), "link/b".as_ref()).is_err());
-        assert!(Directory::find(root.path(), "none/b".as_ref()).is_err());
+        let find = |path: &str| Directory::find(root.path(), path.as_ref()).unwrap();
+        assert!(find("a/b").unwrap().path().is_dir());
+        assert!(find("a").unwrap().path().is_dir());
+        for path in ["link/b", "none/b", "a/none/b"] {
+            assert!(find(path).is_none(), "{path}");
+        }
     }
 }

@@ -42,12 +42,12 @@ impl Saved {
         for (index, collect) in spec.collect.iter().enumerate() {
             let name = store.objects.collected(index);
             let saved = match Directory::find(workspace.root(), collect.path.as_os_str()) {
-                Ok(found) => {
+                Ok(Some(found)) => {
                     let room = ready(left.get());
                     outputs::save(store, &name, &found, spec.output_limit, room).await
                 }
-                // Not there, or no directory of the workspace's.
-                Err(_) => Ok(Outputs::default()),
+                Ok(None) => Ok(Outputs::default()),
+                Err(error) => Err(OutputsError::Pack(Box::new(error))),
             };
             if let Ok(outputs) = &saved {
                 left.set(left.get().saturating_sub(inline_size(outputs)));
