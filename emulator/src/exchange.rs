@@ -42,8 +42,15 @@ pub(crate) struct Listening<'a> {
 }
 
 impl Exchanges {
-    /// For its owner alone: bodies hold what nobody else need know.
+    /// For its owner alone: bodies hold what nobody else need know. In a directory it is a file of our own, since several
+    /// users cannot share one.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let own = format!("{}.jsonl", uuid::Uuid::new_v4());
+        let path = if path.is_dir() {
+            path.join(own)
+        } else {
+            path.to_owned()
+        };
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).mode(0o600).open(path)?;
         Ok(Self(Mutex::new(file)))

@@ -20,7 +20,8 @@ pub struct Options {
     /// Runs containers inside this process; [`Config::runner`](crate::Config::runner) is then not asked.
     pub containers: Option<Arc<dyn Containers>>,
     /// A file to which every exchange is appended as a line of JSON: method, path and query, status, and the JSON of
-    /// request and answer. Of an upload only its metadata, of media nothing; tokens and upload sessions neither.
+    /// request and answer. Of an upload only its metadata, of media nothing; tokens and upload sessions neither. Given a
+    /// directory, it is a new file in that, ending in `.jsonl`.
     pub record: Option<PathBuf>,
     /// Tells the time by which objects grow old, for the lifecycle rules of their buckets; the system's clock if there is
     /// none.

@@ -4,7 +4,9 @@ The documents come with google-api-python-client. They name every method, path, 
 APIs, with types and enums; whatever an exchange has that they do not is a problem, whoever said it. What they do not
 tell (which fields proto JSON leaves out, what errors look like) stands in this file.
 
-    python discovery.py EXCHANGES.jsonl…     lists the problems; exits with 1 if there are any, or no exchanges
+    python discovery.py PATH…     lists the problems; exits with 1 if there are any, or no exchanges
+
+A path is a file of exchanges, one a line, or a directory of such files that end in `.jsonl`.
 
 What an emulator writes down itself and what `recorder.py` hears have the same form.
 """
@@ -20,6 +22,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -442,11 +445,19 @@ def is_base64(value: str) -> bool:
     return True
 
 
+def files(paths: list[str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from sorted(path.glob("*.jsonl"))
+        else:
+            yield path
+
+
 def judge_files(paths: list[str]) -> tuple[int, dict[str, int]]:
     """How many exchanges there are, and how often each problem."""
     heard, found = 0, dict[str, int]()
-    for path in paths:
-        with open(path, encoding="utf-8") as lines:
+    for path in files(paths):
+        with path.open(encoding="utf-8") as lines:
             for line in lines:
                 heard += 1
                 for problem in problems(json.loads(line)):

@@ -3,7 +3,7 @@
 # discovery documents, and two storage emulators by other people.
 #
 #     tests/conformance/run.sh PATH-TO-SORTIE [PYTEST-ARGUMENT…]
-#     tests/conformance/run.sh judge EXCHANGES.jsonl…     judges what an emulator has written down
+#     tests/conformance/run.sh judge PATH…     judges what emulators have written down
 set -eu
 
 cd "$(dirname "$0")/../.."

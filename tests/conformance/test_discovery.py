@@ -200,8 +200,10 @@ def test_a_problem_of_many_runs_is_told_once_and_silence_is_no_proof(tmp_path: P
     file.write_text("".join(json.dumps(exchange) + "\n" for exchange in said))
     heard, found = discovery.judge_files([str(file)])
     assert (heard, list(found.values())) == (2, [2]), found
+    assert discovery.judge_files([str(tmp_path)]) == (heard, found)
     file.write_text("")
     assert discovery.main([str(file)]) == 1
+    assert discovery.main([str(tmp_path)]) == 1
 
 
 def changed(exchange: dict, place: list[str], value: Any) -> dict:

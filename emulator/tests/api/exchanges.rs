@@ -154,3 +154,24 @@ async fn of_a_batch_each_call_is_one() {
         (&json!("DELETE"), &json!(object("a")), &json!(204))
     );
 }
+
+#[tokio::test]
+async fn in_a_directory_each_emulator_has_its_own_file() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let record = Some(directory.path().to_owned());
+        let server = Server::with_options(Options {
+            record,
+            ..Options::default()
+        })
+        .await;
+        json_of(server.get(JOBS)).await;
+    }
+    let entries = std::fs::read_dir(directory.path()).unwrap();
+    let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        assert_eq!(file.extension().unwrap(), "jsonl");
+        assert_eq!(read(&file).1.len(), 1);
+    }
+}
