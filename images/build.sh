@@ -1,8 +1,9 @@
 #!/bin/sh
 # Builds sortie's images with docker or podman, whichever answers, and prints their sizes.
 #
-#     images/build.sh [--debian IMAGE] [IMAGE…]       IMAGE: entrypoint, base, claude-code; all of them unless named
+#     images/build.sh [--no-cache] [--debian IMAGE] [IMAGE…]
 #
+# IMAGE is entrypoint, base or claude-code, and all of them unless one is named; --debian is what base is built from.
 # They are called sortie-entrypoint, sortie-base, sortie-claude-code. Whoever has the static entrypoint already says where
 # in SORTIE_STATIC_ENTRYPOINT; SORTIE_CONTAINER_TOOL says docker or podman.
 set -eu
@@ -15,10 +16,12 @@ fail() {
 }
 
 debian=
+fresh=
 wanted=
 while [ $# -gt 0 ]; do
     case $1 in
         --debian) [ $# -ge 2 ] || fail '--debian wants an image'; debian=$2; shift ;;
+        --no-cache) fresh=$1 ;;
         entrypoint | base | claude-code) wanted="$wanted $1" ;;
         *) fail "\`$1\` is none of entrypoint, base, claude-code" ;;
     esac
@@ -43,7 +46,7 @@ fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1577836800}
 export SOURCE_DATE_EPOCH
 case $(basename "$tool") in
-    podman*) dated="--timestamp $SOURCE_DATE_EPOCH --format docker" ;;
+    podman*) dated="--timestamp $SOURCE_DATE_EPOCH" ;;
     *) dated="--build-arg SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" ;;
 esac
 
@@ -56,8 +59,8 @@ build() {
     shift
     cp -R "$images/$image" "$scratch/$image"
     install -m 0755 "$binary" "$scratch/$image/sortie-entrypoint"
-    # shellcheck disable=SC2086 # two words
-    "$tool" build $dated --tag "sortie-$image" "$@" "$scratch/$image" >&2
+    # shellcheck disable=SC2086 # several words, or none
+    "$tool" build --platform linux/amd64 $dated $fresh --tag "sortie-$image" "$@" "$scratch/$image" >&2
     printf '%-12s %10d bytes\n' "$image" "$("$tool" image inspect --format '{{.Size}}' "sortie-$image")"
 }
 

@@ -18,34 +18,28 @@ fail() {
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# With credentials that are gone when we are; without gcloud, with those that the tool has.
-with_login() {
-    if [ -d "$scratch/login" ]; then
-        DOCKER_CONFIG=$scratch/login REGISTRY_AUTH_FILE=$scratch/login/config.json "$@"
-    else
-        "$@"
-    fi
-}
-
-log_in() {
+find_tool() {
     for candidate in docker podman; do
         [ -n "$tool" ] || ! "$candidate" info > /dev/null 2>&1 || tool=$candidate
     done
     [ -n "$tool" ] || fail 'neither docker nor podman answers: install one, or let Cloud Build do it (images.build = cloudbuild)'
     SORTIE_CONTAINER_TOOL=$tool
     export SORTIE_CONTAINER_TOOL
-    if command -v gcloud > /dev/null; then
-        mkdir "$scratch/login"
-        gcloud auth print-access-token |
-            with_login "$tool" login --username oauth2accesstoken --password-stdin "${registry%%/*}" > /dev/null ||
-            fail 'cannot log in to the registry: gcloud auth login'
-    fi
+}
+
+# As whom gcloud is, for an hour. Where it is nobody, or the tool asks a helper of its own, that one's login counts.
+log_in() {
+    token=$(gcloud auth print-access-token 2> /dev/null) || return 0
+    printf %s "$token" | "$tool" login --username oauth2accesstoken --password-stdin "${registry%%/*}" > /dev/null 2>&1 || true
 }
 
 is_there() {
-    case $SORTIE_PUSH_BUILD in
-        docker) with_login "$tool" manifest inspect "$1" > /dev/null 2>&1 ;;
-        cloudbuild) gcloud artifacts docker images describe "$1" --project "$SORTIE_PUSH_PROJECT" > /dev/null 2>&1 ;;
+    case $SORTIE_PUSH_BUILD/$(basename "$tool") in
+        docker/podman*) # its `manifest inspect` knows lists alone
+            podman search --list-tags --limit 100000 "${1%:*}" 2> /dev/null | awk -v tag="${1##*:}" '$2 == tag { found = 1 } END { exit !found }'
+            ;;
+        docker/*) "$tool" manifest inspect "$1" > /dev/null 2>&1 ;;
+        cloudbuild/*) gcloud artifacts docker images describe "$1" --project "$SORTIE_PUSH_PROJECT" > /dev/null 2>&1 ;;
     esac
 }
 
@@ -58,7 +52,7 @@ assemble() {
     [ "$1" != base ] || return 0
     for file in "$images/$1"/*; do
         case $file in
-            */Dockerfile) sed -e '/^ARG BASE=/d' -e 's|^FROM ${BASE}|FROM sortie-base|' "$file" >> "$context/Dockerfile" ;;
+            */Dockerfile) sed -e '/^ARG BASE=/d' -e 's|^FROM [^ ]*|FROM sortie-base|' "$file" >> "$context/Dockerfile" ;;
             *) cp -R "$file" "$context" ;;
         esac
     done
@@ -69,7 +63,7 @@ build_and_push() {
         docker)
             "$images/build.sh" ${debian:+--debian "$debian"} "$1"
             "$tool" tag "sortie-$1" "$2"
-            with_login "$tool" push "$2"
+            "$tool" push "$2" || fail "the registry did not take it: may you write there (gcloud auth login, or gcloud auth configure-docker ${registry%%/*})?"
             ;;
         cloudbuild)
             if [ -z "${SORTIE_STATIC_ENTRYPOINT:-}" ]; then
@@ -83,7 +77,10 @@ build_and_push() {
 }
 
 case $SORTIE_PUSH_BUILD in
-    docker) log_in ;;
+    docker)
+        find_tool
+        log_in
+        ;;
     cloudbuild) command -v gcloud > /dev/null || fail 'Cloud Build is asked by way of gcloud, which is not here' ;;
     *) fail "\`$SORTIE_PUSH_BUILD\` is neither docker nor cloudbuild" ;;
 esac

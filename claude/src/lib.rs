@@ -1,12 +1,12 @@
 //! A run of the Claude Code CLI, headless: what to start it with ([`Options`]), what it says while it runs
-//! ([`Summary`], [`Verdict`]), the whole conversation afterwards
-//! ([`transcript`]).
+//! ([`Summary`], [`Verdict`]), the whole conversation afterwards ([`transcript`]), and a page to read it all ([`page`]).
 //!
 //! Nothing here knows where the CLI runs: it reads bytes and directories, and starts no process.
 
 mod events;
 mod line;
 mod options;
+pub mod page;
 mod summary;
 pub mod transcript;
 mod verdict;

@@ -20,8 +20,16 @@ pub(crate) enum Line {
 
 /// Calls `each` for every line that is not blank.
 pub(crate) fn each(
-    mut reader: impl BufRead,
+    reader: impl BufRead,
     mut each: impl FnMut(Line) -> io::Result<()>,
+) -> io::Result<()> {
+    each_line(reader, |line| each(line.map_or(Line::Giant, parse)))
+}
+
+/// Every line that is not blank; `None` for one that is too long.
+fn each_line(
+    mut reader: impl BufRead,
+    mut each: impl FnMut(Option<&[u8]>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
@@ -32,11 +40,23 @@ pub(crate) fn each(
         let whole = line.last() == Some(&b'\n');
         if !whole && line.len() as u64 == LONGEST {
             reader.skip_until(b'\n')?;
-            each(Line::Giant)?;
+            each(None)?;
         } else if !line.trim_ascii().is_empty() {
-            each(parse(&line))?;
+            each(Some(&line))?;
         }
     }
+}
+
+/// Likewise for the elements of a JSON array that stands one element a line.
+pub(crate) fn each_of_array(
+    reader: impl BufRead,
+    mut call: impl FnMut(Line) -> io::Result<()>,
+) -> io::Result<()> {
+    each_line(reader, |line| match line.map(<[u8]>::trim_ascii) {
+        Some(b"[" | b"]" | b"[]") => Ok(()),
+        Some(line) => call(parse(line.strip_suffix(b",").unwrap_or(line))),
+        None => call(Line::Giant),
+    })
 }
 
 fn parse(line: &[u8]) -> Line {

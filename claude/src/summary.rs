@@ -35,7 +35,6 @@ pub struct Summary {
     /// Of all models.
     pub tokens: Tokens,
     /// How the CLI's result says it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultKind>,
     /// Events of kinds that we do not know.
     pub unknown: u64,

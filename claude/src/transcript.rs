@@ -6,7 +6,7 @@
 //! is.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -19,6 +19,9 @@ pub const SUBAGENT: &str = "subagent_transcript";
 
 /// What is a message.
 const MESSAGES: [&str; 3] = ["user", "assistant", "system"];
+
+/// What is a message among the events, whose `system` ones are the CLI's own.
+const SAID: [&str; 2] = ["user", "assistant"];
 
 /// Sub-agents of sub-agents, so deep.
 const DEEPEST: usize = 16;
@@ -64,6 +67,72 @@ pub fn write(projects: &Path, session: &str, out: impl Write) -> Result<Written,
     }
     array.end()?;
     Ok(written)
+}
+
+/// Writes what a transcript can have from the CLI's events alone, where no session came back: an attempt that was
+/// killed leaves its output at the most. The prompt is not among the events.
+pub fn write_from_events(events: impl BufRead, out: impl Write) -> io::Result<Written> {
+    let mut array = Array::begin(out)?;
+    let mut written = Written::default();
+    let mut agents = Overheard::default();
+    line::each(events, |line| {
+        let Line::Object(event) = line else {
+            written.torn += 1;
+            return Ok(());
+        };
+        let kind = event.get("type").and_then(Value::as_str);
+        if !kind.is_some_and(|kind| SAID.contains(&kind)) {
+            return Ok(());
+        }
+        written.messages += 1;
+        match agents.hear(Value::Object(event)) {
+            Some(message) => array.push(&message),
+            None => Ok(()),
+        }
+    })?;
+    written.subagents = agents.heard;
+    for (call, messages) in agents.by_call {
+        array.push(&json!({"type": "subagent", "tool_use_id": call, SUBAGENT: messages}))?;
+    }
+    array.end()?;
+    Ok(written)
+}
+
+/// Sub-agents' messages among the events, until the result comes that they belong to.
+#[derive(Default)]
+struct Overheard {
+    by_call: BTreeMap<String, Vec<Value>>,
+    heard: u64,
+}
+
+impl Overheard {
+    /// Gives a message of the main conversation back, and keeps any other.
+    fn hear(&mut self, mut message: Value) -> Option<Value> {
+        let parent = message["parent_tool_use_id"].as_str().map(str::to_owned);
+        for block in results(&mut message) {
+            let call = block.get("tool_use_id").and_then(Value::as_str);
+            let agent = call.and_then(|call| self.by_call.remove(call));
+            if let (Some(messages), Some(block)) = (agent, block.as_object_mut()) {
+                block.insert(SUBAGENT.to_owned(), Value::Array(messages));
+            }
+        }
+        let Some(parent) = parent else {
+            return Some(message);
+        };
+        let heard = &mut self.heard;
+        let messages = self.by_call.entry(parent).or_insert_with(|| {
+            *heard += 1;
+            Vec::new()
+        });
+        messages.push(message);
+        None
+    }
+}
+
+/// The blocks of a message among which the results are.
+fn results(message: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let blocks = message.pointer_mut("/message/content");
+    blocks.and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// The session's file. Names are a stranger's, and a link may lead anywhere.
@@ -141,10 +210,7 @@ impl Agents {
         depth: usize,
     ) -> io::Result<()> {
         let agent_of_message = agent_name(message);
-        let blocks = message
-            .pointer_mut("/message/content")
-            .and_then(Value::as_array_mut);
-        for block in blocks.into_iter().flatten() {
+        for block in results(message) {
             let Some(call) = block.get("tool_use_id").and_then(Value::as_str) else {
                 continue;
             };

@@ -138,6 +138,8 @@ fn events_of_the_wrong_shape_are_no_harm() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn cut_anywhere_the_events_before_the_cut_count(at in 0_usize..20_000) {
         let whole = events("sub_agent");
@@ -268,4 +270,34 @@ fn only_the_session_itself_is_the_transcript() {
     let link = projects.path().join("-workspace/s-3.jsonl");
     std::os::unix::fs::symlink("/etc/passwd", link).unwrap();
     assert!(transcript(projects.path(), "s-3").is_err());
+}
+
+#[test]
+fn events_alone_make_a_transcript_too() {
+    let from = |events: &[u8]| {
+        let mut json = Vec::new();
+        let written = transcript::write_from_events(events, &mut json).unwrap();
+        (serde_json::from_slice::<Value>(&json).unwrap(), written)
+    };
+    let (transcript, written) = from(&events("sub_agent"));
+    assert_eq!(
+        (written.messages, written.subagents, written.torn),
+        (6, 1, 0)
+    );
+    let kinds: Vec<_> = transcript
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["assistant", "user", "assistant"]);
+    let below = &transcript[1]["message"]["content"][0]["subagent_transcript"];
+    assert_eq!(below.as_array().unwrap().len(), 3);
+    // Cut before the agent's result: what it said comes last.
+    let whole = String::from_utf8(events("sub_agent")).unwrap();
+    let some: Vec<_> = whole.lines().take(7).collect();
+    let (transcript, written) = from((some.join("\n") + "\n{\"type\":\"us").as_bytes());
+    assert_eq!((written.subagents, written.torn), (1, 1));
+    assert_eq!(transcript[1]["type"], "subagent");
+    assert_eq!(transcript[1]["tool_use_id"], "toolu_0007");
 }

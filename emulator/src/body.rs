@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::lock::lock;
 use crate::refusal::{Outcome, Refusal};
 
 /// How much of a file is read at once.
@@ -83,26 +85,53 @@ impl hyper::body::Body for Streamed {
     }
 }
 
-/// A request's body: still on the wire, or already here.
-pub(crate) enum Source {
+/// What has been read of a body, for whoever listens.
+pub(crate) type Heard = Arc<Mutex<Vec<u8>>>;
+
+/// How much of a body is listened to: more than any JSON here.
+const HEARD_LIMIT: usize = 8 * 1024 * 1024;
+
+/// A request's body, as it is read.
+pub(crate) struct Source {
+    bytes: Bytestream,
+    heard: Option<Heard>,
+}
+
+/// Still on the wire, or already here.
+enum Bytestream {
     Wire(Incoming),
     Whole(Option<Bytes>),
 }
 
 impl Source {
+    pub(crate) fn wire(body: Incoming) -> Self {
+        Self {
+            bytes: Bytestream::Wire(body),
+            heard: None,
+        }
+    }
+
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self {
+            bytes: Bytestream::Whole(Some(bytes)),
+            heard: None,
+        }
+    }
+
+    /// Keeps what will be read, up to a limit.
+    pub(crate) fn listen(&mut self) -> Heard {
+        Arc::clone(self.heard.get_or_insert_default())
+    }
+
     /// The next piece; `None` at the proper end.
     pub(crate) async fn next(&mut self) -> Outcome<Option<Bytes>> {
-        let wire = match self {
-            Self::Whole(bytes) => return Ok(bytes.take()),
-            Self::Wire(wire) => wire,
-        };
-        while let Some(frame) = wire.frame().await {
-            let frame = frame.map_err(|_| Refusal::invalid("The request body ended early."))?;
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
+        let piece = self.bytes.next().await?;
+        if let (Some(heard), Some(piece)) = (&self.heard, &piece) {
+            let mut heard = lock(heard);
+            let room = HEARD_LIMIT.saturating_sub(heard.len());
+            heard.extend_from_slice(&piece[..piece.len().min(room)]);
         }
-        Ok(None)
+        Ok(piece)
     }
 
     /// All of it, which may be at most `limit` bytes.
@@ -122,5 +151,21 @@ impl Source {
     /// Reads what nobody wanted, so that a client still sending sees the answer and not a reset connection.
     pub(crate) async fn drain(&mut self) {
         while let Ok(Some(_)) = self.next().await {}
+    }
+}
+
+impl Bytestream {
+    async fn next(&mut self) -> Outcome<Option<Bytes>> {
+        let wire = match self {
+            Self::Whole(bytes) => return Ok(bytes.take()),
+            Self::Wire(wire) => wire,
+        };
+        while let Some(frame) = wire.frame().await {
+            let frame = frame.map_err(|_| Refusal::invalid("The request body ended early."))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 }

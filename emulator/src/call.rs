@@ -13,6 +13,8 @@ const JSON_LIMIT: usize = 8 * 1024 * 1024;
 /// One request: its path in decoded segments, so that an object's name is one of them whatever it holds.
 pub(crate) struct Call {
     pub(crate) method: Method,
+    /// Path and query as they came.
+    pub(crate) target: String,
     pub(crate) segments: Vec<String>,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
@@ -30,6 +32,10 @@ impl Call {
             .collect::<Outcome<_>>()?;
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         Ok(Self {
+            target: head
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
             method: head.method,
             segments,
             query,

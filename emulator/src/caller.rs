@@ -58,6 +58,21 @@ impl Rights<'_> {
         Ok(())
     }
 
+    /// Whether the caller has a permission, by its name, on a whole bucket.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let known = [
+            Permission::Get,
+            Permission::Create,
+            Permission::List,
+            Permission::Delete,
+            Permission::Update,
+        ];
+        match known.into_iter().find(|known| known.name() == name) {
+            Some(permission) => self.may(permission, None),
+            None => self.require_owner(name).is_ok(),
+        }
+    }
+
     fn denied(&self, permission: &str, kind: &str) -> Refusal {
         let email = &self.account.email;
         Refusal::forbidden(format!(

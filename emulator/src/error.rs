@@ -30,6 +30,14 @@ pub enum Error {
         /// What the system said; names the file.
         source: io::Error,
     },
+    /// The file for what is said could not be opened.
+    #[error("cannot write exchanges to `{path}`")]
+    Record {
+        /// [`Options::record`](crate::Options::record).
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No bucket can have this name.
     #[error("invalid bucket name `{0}`")]
     BucketName(String),

@@ -1,9 +1,10 @@
 //! Cloud Storage, Cloud Run jobs and the metadata server of one machine, on loopback.
 //!
 //! [`Emulator`] answers the storage JSON API, of the XML API what Google's clients need (reads, and uploads in parallel
-//! parts), the Cloud Run Admin API v2 (jobs) and a small Secret Manager on one listener, and the metadata server on a
-//! second, because `GCE_METADATA_HOST` has no room for a path. It is strict where Google is strict, and everything it
-//! holds (secrets and unfinished XML uploads excepted) survives a restart in [`Config::state`].
+//! parts), the Cloud Run Admin API (jobs) in both its versions, a small Secret Manager, and of the APIs around these what
+//! Terraform asks for, on one listener; and the metadata server on a second, because `GCE_METADATA_HOST` has no room for
+//! a path. It is strict where Google is strict, and everything it holds (secrets and unfinished XML uploads excepted)
+//! survives a restart in [`Config::state`].
 //!
 //! # The runner
 //!
@@ -24,6 +25,7 @@
 
 mod activity;
 mod answer;
+mod around;
 mod body;
 mod call;
 mod caller;
@@ -32,11 +34,13 @@ mod config;
 mod disk;
 mod door;
 mod error;
+mod exchange;
 mod fields;
 mod listener;
 mod lock;
 mod metadata;
 mod options;
+mod policy;
 mod refusal;
 mod router;
 mod run;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -19,10 +20,12 @@ pub struct Options {
     /// Runs containers inside this process; [`Config::runner`](crate::Config::runner) is then not asked.
     pub containers: Option<Arc<dyn Containers>>,
     /// A file to which every exchange is appended as a line of JSON: method, path and query, status, and the JSON of
-    /// request and answer. Of an upload only its metadata, of media nothing; tokens and upload sessions neither.
+    /// request and answer. Of an upload only its metadata, of media nothing; tokens and upload sessions neither. Given a
+    /// directory, it is a new file in that, ending in `.jsonl`.
     pub record: Option<PathBuf>,
-    /// Tells the time by which objects grow old; the system's clock if there is none.
-    pub clock: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
+    /// Tells the time by which objects grow old, for the lifecycle rules of their buckets; the system's clock if there is
+    /// none.
+    pub clock: Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>,
 }
 
 impl fmt::Debug for Options {
@@ -36,7 +39,18 @@ impl fmt::Debug for Options {
     }
 }
 
+/// What tells the time.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 impl Options {
+    pub(crate) fn clock(&self) -> Clock {
+        match self.clock.clone() {
+            // A time beyond all calendars makes nothing old.
+            Some(clock) => Arc::new(move || Timestamp::try_from(clock()).unwrap_or(Timestamp::MIN)),
+            None => Arc::new(Timestamp::now),
+        }
+    }
+
     pub(crate) fn slots(&self) -> usize {
         if self.concurrency > 0 {
             return self.concurrency;

@@ -10,7 +10,7 @@ use crate::body::Source;
 use crate::call::Call;
 use crate::refusal::{Outcome, Refusal};
 use crate::server::Site;
-use crate::{door, run, secret, storage};
+use crate::{around, door, run, secret, storage};
 
 /// How long a refused client may go on sending.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub(crate) async fn answer(site: &Site, request: http::Request<Incoming>) -> Ans
     if let Err(refusal) = door::check(&head.uri, &head.headers) {
         return answer::refused(&refusal, shape);
     }
-    let mut call = match Call::new(head, Source::Wire(body)) {
+    let mut call = match Call::new(head, Source::wire(body)) {
         Ok(call) => call,
         Err(refusal) => return answer::refused(&refusal, shape),
     };
@@ -32,9 +32,16 @@ pub(crate) async fn answer(site: &Site, request: http::Request<Incoming>) -> Ans
 
 /// Answers one call; a batch's parts come here too.
 pub(crate) async fn dispatch(site: &Site, call: &mut Call, shape: Shape) -> Answer {
-    match route(site, call).await {
+    // Google's documents do not have the XML API, so nobody could judge it.
+    let exchanges = site.exchanges.as_ref().filter(|_| shape != Shape::Xml);
+    let listening = exchanges.and_then(|exchanges| exchanges.listen(call));
+    let answer = match route(site, call).await {
         Ok(answer) => answer,
         Err(refusal) => answer::refused(&refusal, shape),
+    };
+    match listening {
+        Some(listening) => listening.note(answer).await,
+        None => answer,
     }
 }
 
@@ -61,6 +68,10 @@ async fn route(site: &Site, call: &mut Call) -> Outcome<Answer> {
             site.tokens.owner(&call.headers)?;
             secret::route(site, call, project, rest).await
         }
+        path if around::is_here(path) => {
+            site.tokens.owner(&call.headers)?;
+            around::route(site, call, path).await
+        }
         [""] if call.method == Method::GET => Ok(answer::no_content()),
         _ => storage::route(site, call, &path).await,
     }
@@ -69,7 +80,8 @@ async fn route(site: &Site, call: &mut Call) -> Outcome<Answer> {
 /// The shape of an error, which depends on the path alone.
 pub(crate) fn shape(method: &Method, path: &str, query: Option<&str>) -> Shape {
     let media = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=media"));
-    if STATUS.iter().any(|own| path.starts_with(own)) {
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    if is_status(&segments) {
         Shape::Status
     } else if path.starts_with("/download/") || (media && method == Method::GET) {
         Shape::Text
@@ -83,8 +95,10 @@ pub(crate) fn shape(method: &Method, path: &str, query: Option<&str>) -> Shape {
     }
 }
 
-/// How the paths of all APIs but storage begin.
-const STATUS: [&str; 3] = ["/v2/", "/v1/", "/apis/"];
+/// Whether a path is of an API other than storage.
+fn is_status(path: &[&str]) -> bool {
+    matches!(path, ["v1" | "v2" | "apis", _, ..]) || around::is_here(path)
+}
 
 /// The first segments of the storage JSON API's paths; every other path is the XML API's.
 const JSON: [&str; 4] = ["storage/", "upload/", "resumable/", "batch/"];
@@ -92,9 +106,7 @@ const JSON: [&str; 4] = ["storage/", "upload/", "resumable/", "batch/"];
 /// Whether a path can be a bucket and an object, as the XML API has them.
 pub(crate) fn is_xml(path: &[&str]) -> bool {
     let first = format!("{}/", path.first().unwrap_or(&""));
-    !JSON.contains(&first.as_str())
-        && first != "download/"
-        && !STATUS.contains(&format!("/{first}").as_str())
+    !JSON.contains(&first.as_str()) && first != "download/" && !is_status(path)
 }
 
 /// For a path that nothing answers.

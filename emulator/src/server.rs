@@ -13,14 +13,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::activity::Activity;
+use crate::around::Around;
 use crate::clock;
 use crate::config::{Account, Config};
 use crate::door::Tokens;
 use crate::error::Error;
+use crate::exchange::Exchanges;
 use crate::listener::{self, Kind, LAST_ANSWERS};
-use crate::options::Options;
+use crate::options::{Clock, Options};
 use crate::run::Run;
 use crate::secret::Secrets;
+use crate::storage::lifecycle;
 use crate::storage::store::Store;
 
 /// What every request sees.
@@ -34,7 +37,10 @@ pub(crate) struct Site {
     pub(crate) store: Arc<Store>,
     pub(crate) run: Run,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) around: Around,
     pub(crate) activity: Activity,
+    /// Where everything said is written down, if anywhere.
+    pub(crate) exchanges: Option<Exchanges>,
 }
 
 /// Cloud Storage, Cloud Run jobs and the metadata server of one machine.
@@ -47,6 +53,7 @@ pub struct Emulator {
     address: SocketAddr,
     metadata_address: SocketAddr,
     idle_exit: Option<Duration>,
+    clock: Clock,
     /// Held, not read: the lock on the state directory.
     _held: File,
 }
@@ -66,6 +73,7 @@ impl Emulator {
         let beside = SocketAddr::new(config.listen.ip(), 0);
         let (metadata, metadata_address) = listen(beside).await?;
         let idle_exit = config.idle_exit;
+        let clock = options.clock();
         let opening =
             tokio::task::spawn_blocking(move || open(config, &options, address, metadata_address));
         let (site, held) = opening.await.map_err(|failure| Error::State {
@@ -80,6 +88,7 @@ impl Emulator {
             address,
             metadata_address,
             idle_exit,
+            clock,
             _held: held,
         })
     }
@@ -119,6 +128,7 @@ impl Emulator {
         tokio::select! {
             () = shutdown => {}
             () = idle(&self.site, self.idle_exit) => {}
+            () = lifecycle::keep_sweeping(Arc::clone(&self.site.store), self.clock) => {}
         }
         self.site.run.stop().await;
         closing.send_replace(true);
@@ -155,6 +165,13 @@ fn open(
         source,
     };
     let held = hold(&config)?;
+    let exchanges = match &options.record {
+        Some(path) => Some(Exchanges::open(path).map_err(|source| Error::Record {
+            path: path.clone(),
+            source,
+        })?),
+        None => None,
+    };
     let base = format!("http://{address}");
     let store = Arc::new(Store::open(&config.state).map_err(failed)?);
     let secrets = Arc::new(Secrets::default());
@@ -173,7 +190,9 @@ fn open(
         store,
         run,
         secrets,
+        around: Around::open(&config.state).map_err(failed)?,
         activity: Activity::default(),
+        exchanges,
     };
     Ok((site, held))
 }

@@ -1,10 +1,10 @@
 //! Checkpoints: the output directory as it is while the command runs, for an end that nobody can trap.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::beneath::Directory;
 use crate::console::say;
 use crate::outputs::checkpoint;
 use crate::stop::chain;
@@ -15,7 +15,12 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Saves a checkpoint after each interval, one at a time, until it is dropped. What has not changed is not saved
 /// again; what fails is said, and tried again an interval later.
-pub(crate) async fn keep(store: Store, directory: PathBuf, limit: Option<u64>, interval: Duration) {
+pub(crate) async fn keep(
+    store: Store,
+    directory: Directory,
+    limit: Option<u64>,
+    interval: Duration,
+) {
     let mut last = None;
     for sequence in 0.. {
         loop {

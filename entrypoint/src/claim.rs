@@ -241,12 +241,12 @@ mod tests {
 
     #[test]
     fn a_start_of_another_version_still_tells_the_task() {
-        let json = br#"{"version":2,"tasks":[{"index":0,"task":4,"count":3,"spec":0}],"new":1}"#;
+        let json = br#"{"version":3,"tasks":[{"index":0,"task":4,"count":3,"spec":0}],"new":1}"#;
         let (task, spec) = find(&uri(), 2, json).unwrap();
         assert_eq!(task, 6);
         let problem = spec.unwrap_err();
         assert_eq!(problem.reason, Reason::Spec);
-        assert!(problem.message.contains("version 2"), "{problem:?}");
+        assert!(problem.message.contains("version 3"), "{problem:?}");
         assert!(matches!(
             find(&uri(), 3, json),
             Err(ClaimError::Contract(_))

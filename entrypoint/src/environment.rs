@@ -27,6 +27,8 @@ pub(crate) struct Environment {
     pub(crate) storage: Option<Url>,
     /// `SORTIE_WORKSPACE`, else `/workspace`.
     pub(crate) workspace: PathBuf,
+    /// `SORTIE_USER`: whom the image wants its commands to be, where the spec names nobody.
+    pub(crate) user: Option<String>,
     /// What the command inherits.
     pub(crate) inherited: BTreeMap<OsString, OsString>,
 }
@@ -76,6 +78,7 @@ impl Environment {
             index: number("CLOUD_RUN_TASK_INDEX", text)?,
             retry: number("CLOUD_RUN_TASK_ATTEMPT", text)?,
             metadata_host: text("GCE_METADATA_HOST"),
+            user: text("SORTIE_USER"),
             storage: text("STORAGE_EMULATOR_HOST")
                 .map(|host| address(&host))
                 .transpose()?,

@@ -17,7 +17,7 @@ const PERSISTENCE: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The command and everything below it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Family {
     /// The command's process, and its group's id.
     leader: Pid,

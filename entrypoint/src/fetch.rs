@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wire::api::{ApiError, ErrorKind};
 use wire::bucket::Bucket;
-use wire::contract::{Pack, Reason, Spec};
+use wire::contract::{Input, Pack, Reason};
 use wire::names;
 
 use crate::stop::Stop;
@@ -54,15 +54,14 @@ impl FetchError {
     }
 }
 
-/// Unpacks all inputs of a spec, or says which could not be.
+/// Unpacks all these inputs, or says which could not be.
 pub(crate) async fn inputs(
     bucket: &Bucket,
-    spec: &Spec,
+    inputs: &[Input],
     workspace: &Workspace,
     user: Option<&User>,
 ) -> Result<(), Stop> {
-    let packs: Vec<_> = spec
-        .inputs
+    let packs: Vec<_> = inputs
         .iter()
         .flat_map(|input| &input.packs)
         .cloned()
@@ -78,7 +77,7 @@ pub(crate) async fn inputs(
         .ok_or_else(|| Stop::setup(Reason::Workspace, &FetchError::Busy))?;
     unpacker.finish().map_err(workspace_error)?;
     workspace
-        .check(&spec.inputs)
+        .check(inputs)
         .map_err(|error| Stop::setup(Reason::InputMismatch, &error))
 }
 

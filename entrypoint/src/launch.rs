@@ -43,38 +43,89 @@ pub(crate) enum Script {
     File(NamedTempFile),
 }
 
-impl Launch {
-    /// Prepares a spec's command, with what the container's environment gives it.
-    pub(crate) fn prepare(
-        spec: &mut Spec,
+/// Where all commands of a task run.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    /// What the container gives.
+    inherited: BTreeMap<OsString, OsString>,
+    /// What the spec says.
+    given: BTreeMap<OsString, OsString>,
+    directory: PathBuf,
+}
+
+impl Scene {
+    /// The spec's, with what the container's environment gives it.
+    pub(crate) fn new(
+        spec: &Spec,
         inherited: BTreeMap<OsString, OsString>,
         directory: &Path,
-        user: Option<User>,
-    ) -> io::Result<Self> {
-        let stdin = stdin(spec.stdin.take())?;
-        let (program, arguments, script) = match &mut spec.command {
+    ) -> Self {
+        let plain = spec.env.iter();
+        let plain = plain.map(|(name, value)| (name.into(), value.as_os_str().to_owned()));
+        let absolute = |path: &ByteString| directory.join(path.as_os_str()).into_os_string();
+        let paths = spec.workspace_env.iter();
+        let paths = paths.map(|(name, path)| (name.into(), absolute(path)));
+        Self {
+            inherited,
+            given: plain.chain(paths).collect(),
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Prepares a command for a user, or for whoever we are.
+    pub(crate) fn launch(
+        &self,
+        command: Command,
+        stdin: Option<ByteString>,
+        user: Option<&User>,
+    ) -> io::Result<Launch> {
+        let (program, arguments, script) = match command {
             Command::Argv(argv) => {
                 let mut argv = argv.iter().map(|argument| argument.as_os_str().to_owned());
                 (argv.next().unwrap_or_default(), argv.collect(), None)
             }
             Command::Shell(text) => {
-                let script = Script::new(&std::mem::take(&mut text.0), user.as_ref())?;
+                let script = Script::new(&text.0, user)?;
                 ("/bin/sh".into(), vec![script.path()], Some(script))
             }
         };
-        let environment = environment(spec, inherited, user.as_ref(), directory);
-        let directory = directory.to_owned();
-        Ok(Self {
+        Ok(Launch {
             program,
             arguments,
-            environment,
-            directory,
-            user,
-            stdin,
+            environment: self.environment(user),
+            directory: self.directory.clone(),
+            user: user.cloned(),
+            stdin: self::stdin(stdin)?,
             script,
         })
     }
 
+    /// What the container gives, then what follows from the user, then what the spec says.
+    fn environment(&self, user: Option<&User>) -> BTreeMap<OsString, OsString> {
+        let mut environment = self.inherited.clone();
+        match user {
+            Some(user) => {
+                environment.insert("HOME".into(), home(user, &self.directory).into());
+                for name in ["USER", "LOGNAME"] {
+                    match &user.name {
+                        Some(user) => environment.insert(name.into(), user.into()),
+                        None => environment.remove(OsStr::new(name)),
+                    };
+                }
+            }
+            None if !environment.contains_key(OsStr::new("HOME")) => {
+                let home = user::own_home().filter(|home| home.is_dir());
+                let home = home.unwrap_or_else(|| self.directory.clone());
+                environment.insert("HOME".into(), home.into());
+            }
+            None => {}
+        }
+        environment.extend(self.given.clone());
+        environment
+    }
+}
+
+impl Launch {
     /// Whether any directory of `PATH` has the program: tells a command that is not there from one that may not
     /// be executed, as a shell does.
     pub(crate) fn is_found(&self) -> bool {
@@ -142,40 +193,6 @@ fn stdin(content: Option<ByteString>) -> io::Result<OwnedFd> {
             Err(_) => sealed("sortie-stdin", b""),
         },
     }
-}
-
-/// What the container gives, then what follows from the user, then what the spec says.
-fn environment(
-    spec: &Spec,
-    mut environment: BTreeMap<OsString, OsString>,
-    user: Option<&User>,
-    directory: &Path,
-) -> BTreeMap<OsString, OsString> {
-    match user {
-        Some(user) => {
-            environment.insert("HOME".into(), home(user, directory).into());
-            for name in ["USER", "LOGNAME"] {
-                match &user.name {
-                    Some(user) => environment.insert(name.into(), user.into()),
-                    None => environment.remove(OsStr::new(name)),
-                };
-            }
-        }
-        None if !environment.contains_key(OsStr::new("HOME")) => {
-            let home = user::own_home().filter(|home| home.is_dir());
-            environment.insert(
-                "HOME".into(),
-                home.unwrap_or_else(|| directory.into()).into(),
-            );
-        }
-        None => {}
-    }
-    let given = spec
-        .env
-        .iter()
-        .map(|(name, value)| (name.into(), value.as_os_str().to_owned()));
-    environment.extend(given);
-    environment
 }
 
 /// A user without a home of its own has the workspace, which it can at least write.

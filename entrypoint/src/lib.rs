@@ -3,6 +3,7 @@
 //! It is started with `SORTIE_RUN` in its environment and needs nothing of its image: no shell, no C library, no
 //! certificates. Its exit code is the command's own; [`exit`] lists the others.
 
+mod beneath;
 mod capture;
 mod checkpoints;
 mod claim;
@@ -16,11 +17,14 @@ mod glibc;
 mod interrupt;
 mod launch;
 mod logs;
-
 mod outputs;
+mod reaper;
 mod report;
 mod run;
+mod runner;
+mod saved;
 mod spawn;
+mod steps;
 mod stop;
 mod storage;
 mod streams;
@@ -38,6 +42,7 @@ use crate::claim::{ClaimError, Task};
 use crate::console::say;
 use crate::environment::Environment;
 use crate::interrupt::Interrupt;
+use crate::launch::Scene;
 use crate::report::Clock;
 use crate::stop::{Stop, chain};
 use crate::storage::Store;
@@ -117,16 +122,9 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     };
     let mut report = report::begin(&store.objects, &clock);
     report.phases.claim_ms = clock.lap();
-    let done = perform(
-        spec,
-        environment,
-        &store,
-        &interrupt,
-        &mut report,
-        &mut clock,
-    )
-    .await;
-    if let Err(stop) = done {
+    let clock = &mut clock;
+    let work = perform(spec, environment, &store, &interrupt, &mut report, clock);
+    if let Err(stop) = Box::pin(work).await {
         stop.enter(&mut report);
     }
     let code = report::write(&store, &mut report).await;
@@ -147,29 +145,28 @@ async fn perform(
     clock: &mut Clock,
 ) -> Result<(), Stop> {
     let mut spec = spec?;
-    let user =
-        user::resolve(spec.user.as_deref()).map_err(|error| Stop::setup(Reason::User, &error))?;
-    let workspace = Workspace::create(&environment.workspace, user.as_ref())
+    let user = user::resolve(spec.user.as_deref(), environment.user.as_deref())
+        .map_err(|error| Stop::setup(Reason::User, &error))?;
+    if !spec.setup.is_empty() {
+        user::check_root().map_err(|error| Stop::setup(Reason::User, &error))?;
+    }
+    let mut workspace = Workspace::create(&environment.workspace, user.as_ref())
         .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
-    let fetch = fetch::inputs(store.bucket(), &spec, &workspace, user.as_ref());
+    let fetch = fetch::inputs(store.bucket(), &spec.inputs, &workspace, user.as_ref());
     interrupt
         .cut(Duration::ZERO, fetch)
         .await
         .unwrap_or(Err(Stop::Cancelled))?;
+    workspace
+        .prepare(&spec.files, user.as_ref())
+        .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
     report.phases.fetch_ms = clock.lap();
-    let inherited = environment.inherited;
-    let mut ended = run::run(&mut spec, inherited, &workspace, user, store, interrupt).await?;
-    report.phases.command_ms = clock.lap();
+    let scene = Scene::new(&spec, environment.inherited, workspace.root());
+    let running = run::run(&mut spec, scene, &mut workspace, user, store, interrupt);
+    let mut ended = Box::pin(running).await?;
+    clock.lap();
     ended.enter(report);
-    ended
-        .collect(
-            workspace.output(),
-            spec.output_limit,
-            store,
-            interrupt,
-            report,
-        )
-        .await;
+    Box::pin(ended.collect(&spec, &workspace, store, report)).await;
     report.phases.collect_ms = clock.lap();
     Ok(())
 }

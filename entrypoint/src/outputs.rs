@@ -1,7 +1,6 @@
 //! The output directory: packed as a stream into one object, or into memory if it is small.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use archive::{PackWriter, PackedOutputs, pack_outputs};
 use base64::Engine;
@@ -13,6 +12,7 @@ use wire::api::{ApiError, ErrorKind};
 use wire::bucket::{ObjectMeta, Upload};
 use wire::contract::{Archive, ByteString, Outputs, Skipped};
 
+use crate::beneath::Directory;
 use crate::storage::{Store, may_exist, new_object};
 
 /// What the packing thread hands over at once.
@@ -42,19 +42,19 @@ pub(crate) enum OutputsError {
 }
 
 /// Packs a directory and saves it: in the report if the archive has at the most `inline` bytes (which need not be
-/// known before it is packed), else in the attempt's object.
+/// known before it is packed), else in the object `name`.
 pub(crate) async fn save(
     store: &Store,
-    directory: PathBuf,
+    name: &str,
+    directory: &Directory,
     limit: Option<u64>,
     inline: impl Future<Output = usize>,
 ) -> Result<Outputs, OutputsError> {
-    let name = store.objects.outputs();
     let mut tries = 1;
     loop {
-        match pack(store, &name, directory.clone(), limit).await {
+        match pack(store, name, directory.clone(), limit).await {
             Ok((packed, archive)) => {
-                return settle(store, &name, packed, archive, inline.await).await;
+                return settle(store, name, packed, archive, inline.await).await;
             }
             Err(OutputsError::Send(error)) if tries < TRIES && is_lost(error.kind) => tries += 1,
             Err(error) => return Err(error),
@@ -129,7 +129,7 @@ fn report(packed: PackedOutputs, archive: Archive) -> Outputs {
 /// still `last` and the archive small enough to know so before sending it.
 pub(crate) async fn checkpoint(
     store: &Store,
-    directory: PathBuf,
+    directory: Directory,
     limit: Option<u64>,
     sequence: u32,
     last: Option<&str>,
@@ -153,11 +153,11 @@ pub(crate) async fn checkpoint(
 async fn pack(
     store: &Store,
     name: &str,
-    directory: PathBuf,
+    directory: Directory,
     limit: Option<u64>,
 ) -> Result<(PackedOutputs, Packed), OutputsError> {
     let (sender, mut blocks) = mpsc::channel(BLOCKS);
-    let packing = tokio::task::spawn_blocking(move || pack_into(&directory, sender, limit));
+    let packing = tokio::task::spawn_blocking(move || pack_into(&directory.path(), sender, limit));
     let mut held = BytesMut::new();
     while held.len() <= ONE_REQUEST {
         match blocks.recv().await {

@@ -1,208 +1,224 @@
-//! The command's time, and what follows it: running, ending what is left, saving what it made.
+//! The command's time, and what surrounds it: steps, ending what is left, saving what was made.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use wire::contract::{INLINE_LIMIT, Outcome, Outputs, Problem, Reason, Report, Spec};
+use wire::contract::{CommandEnd, INLINE_LIMIT, Outcome, Problem, Reason, Report, Spec};
 
-use crate::capture::{Capture, STREAMS};
-use crate::command::{End, Running};
-use crate::console::say;
-use crate::family::Family;
+use crate::beneath::Directory;
 use crate::interrupt::{COLLECT_UNTIL, DRAIN, Interrupt};
-use crate::launch::Launch;
-use crate::outputs::{self, OutputsError};
-use crate::spawn::SpawnError;
-use crate::stop::{self, Stop, chain};
+use crate::launch::Scene;
+use crate::outputs::OutputsError;
+use crate::runner::{Runner, reason};
+use crate::saved::Saved;
+use crate::steps::Done;
+use crate::stop::{self, Stop};
 use crate::storage::Store;
 use crate::streams::Streams;
 use crate::user::User;
 use crate::workspace::Workspace;
-use crate::{checkpoints, logs};
+use crate::{fetch, logs};
 
-/// A command that has ended, or could not begin.
+/// A task in which nothing more is to be run.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    end: End,
+pub(crate) struct Ended<'a> {
+    /// How the task ended, and how its command did if that is another question.
+    end: CommandEnd,
+    command: Option<CommandEnd>,
     problem: Option<Problem>,
-    left: Option<Family>,
-    streams: Streams,
-    capture: Arc<Capture>,
+    command_time: Duration,
+    runner: Runner<'a>,
     logs: JoinSet<()>,
     finish_logs: oneshot::Sender<()>,
 }
 
-/// Runs the command to its end, its streams and checkpoints going to the bucket meanwhile.
-pub(crate) async fn run(
+/// Runs the steps and the command to their end, their streams going to the bucket meanwhile.
+pub(crate) async fn run<'a>(
     spec: &mut Spec,
-    inherited: BTreeMap<OsString, OsString>,
-    workspace: &Workspace,
+    scene: Scene,
+    workspace: &mut Workspace,
     user: Option<User>,
     store: &Store,
-    interrupt: &Interrupt,
-) -> Result<Ended, Stop> {
-    let process_error = |error: std::io::Error| {
-        let error = SpawnError::Process(error);
-        Stop::setup(Reason::Exec, &error)
-    };
-    let launch = Launch::prepare(spec, inherited, workspace.root(), user).map_err(process_error)?;
-    let capture = Arc::new(Capture::default());
-    let (streams, ends) = Streams::open(&capture).map_err(process_error)?;
+    interrupt: &'a Interrupt,
+) -> Result<Ended<'a>, Stop> {
+    let runner = Runner::new(scene, user.clone(), interrupt);
+    let mut runner = runner.map_err(|error| Stop::setup(reason(&error), &error))?;
     let (finish_logs, finish) = oneshot::channel();
     let mut logs = JoinSet::new();
     let interval = Duration::from_millis(spec.log_interval_ms);
-    logs.spawn(logs::upload(
-        store.clone(),
-        capture.clone(),
-        interval,
-        finish,
-    ));
-    let (end, problem, left) = match Running::start(launch, ends).await {
-        Ok(running) => {
-            let (end, family) = supervise(running, spec, workspace, store, interrupt).await;
-            (end, None, Some(family))
-        }
-        Err(SpawnError::Exec {
-            code,
-            program,
-            source,
-        }) => {
-            let error = SpawnError::Exec {
-                code,
-                program,
-                source,
-            };
-            tell(&capture, &chain(&error));
-            let end = End {
-                outcome: Outcome::Exec,
-                code: Some(code),
-                signal: None,
-            };
-            (end, Some(stop::problem(Reason::Exec, &error)), None)
-        }
-        Err(error) => return Err(Stop::setup(reason(&error), &error)),
+    let capture = runner.capture.clone();
+    logs.spawn(logs::upload(store.clone(), capture, interval, finish));
+    let (end, problem, command_time) = if let Some((end, problem)) = runner.before(spec).await {
+        (end, problem, Duration::ZERO)
+    } else {
+        let output = Directory::At(workspace.output());
+        runner.command(spec, output, store).await?
     };
-    Ok(Ended {
+    let mut ended = Ended {
         end,
+        command: None,
         problem,
-        left,
-        streams,
-        capture,
+        command_time,
+        runner,
         logs,
         finish_logs,
-    })
-}
-
-async fn supervise(
-    mut running: Running,
-    spec: &Spec,
-    workspace: &Workspace,
-    store: &Store,
-    interrupt: &Interrupt,
-) -> (End, Family) {
-    // Dropped with the last checkpoint under way, when the command has ended.
-    let mut checkpoints = JoinSet::new();
-    if let Some(interval) = spec.checkpoint_interval_ms {
-        let interval = Duration::from_millis(interval);
-        let output = workspace.output();
-        checkpoints.spawn(checkpoints::keep(
-            store.clone(),
-            output,
-            spec.output_limit,
-            interval,
-        ));
+    };
+    if !spec.post.is_empty() && ended.has_run() {
+        ended.after(spec, workspace, user.as_ref(), store).await;
     }
-    let grace = Duration::from_millis(spec.grace_ms);
-    let end = running.supervise(spec.timeout(), grace, interrupt).await;
-    (end, running.family)
+    Ok(ended)
 }
 
-/// As a shell does: the command's own standard error says why there is no command.
-fn tell(capture: &Capture, message: &str) {
-    let [_, stderr] = STREAMS;
-    capture.push(stderr, format!("sortie: {message}\n").as_bytes());
-    say(message);
-}
-
-fn reason(error: &SpawnError) -> Reason {
-    match error {
-        SpawnError::User(_) => Reason::User,
-        SpawnError::Directory(_) => Reason::Workspace,
-        SpawnError::Exec { .. } | SpawnError::Process(_) => Reason::Exec,
+impl Ended<'_> {
+    /// Whether there was a command, and time is left for what follows it.
+    fn has_run(&self) -> bool {
+        !matches!(
+            self.end.outcome,
+            Outcome::Setup | Outcome::Exec | Outcome::Cancelled
+        )
     }
-}
 
-impl Ended {
-    /// How the command ended.
+    /// The steps after the command, which find nobody running and what was kept from the command.
+    async fn after(
+        &mut self,
+        spec: &mut Spec,
+        workspace: &mut Workspace,
+        user: Option<&User>,
+        store: &Store,
+    ) {
+        self.runner.end_all().await;
+        let fetched = fetch_late(spec, workspace, user, store, self.runner.interrupt).await;
+        if fetched.is_ok() {
+            self.runner.after(spec).await;
+        }
+        let decision = match &fetched {
+            Ok(()) => self.runner.decision(),
+            Err(stop) => Some(stop_end(stop)),
+        };
+        if let Err(Stop::Setup(mut problem)) = fetched {
+            problem.reason = Reason::Step;
+            self.problem.get_or_insert(problem);
+        }
+        if spec.post_decides {
+            let cancelled = || stop_end(&Stop::Cancelled);
+            self.command = Some(self.end);
+            self.end = decision.unwrap_or_else(cancelled);
+        }
+    }
+
+    /// How the task ended.
     pub(crate) fn enter(&mut self, report: &mut Report) {
         report.outcome = self.end.outcome;
         report.code = self.end.code;
         report.signal = self.end.signal;
+        report.command = self.command;
         report.problem = self.problem.take();
+        report.phases.command_ms = u64::try_from(self.command_time.as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// Ends what the command left behind, and saves logs and outputs, in the time that an interrupt leaves.
+    /// Ends what is left running, and saves logs and outputs, in the time that an interrupt leaves.
     pub(crate) async fn collect(
-        self,
-        output: PathBuf,
-        limit: Option<u64>,
+        mut self,
+        spec: &Spec,
+        workspace: &Workspace,
         store: &Store,
-        interrupt: &Interrupt,
         report: &mut Report,
     ) {
-        let capture = self.capture.clone();
-        let saved = interrupt
-            .cut(COLLECT_UNTIL, self.save(output, limit, store, interrupt))
-            .await;
+        let interrupt = self.runner.interrupt;
+        let capture = self.runner.capture.clone();
+        let steps = std::mem::take(&mut self.runner.steps);
+        let mut saved = Saved::default();
+        let saving = self.save(spec, workspace, store, &mut saved);
+        // What is saved by then is saved.
+        let _ = interrupt.cut(COLLECT_UNTIL, saving).await;
         [report.stdout, report.stderr] = capture.report();
         capture.abandon();
-        match saved.unwrap_or(Err(OutputsError::Cut)) {
+        report.steps = steps.iter().map(Done::report).collect();
+        report.collected = saved.collected(&spec.collect);
+        match saved.outputs.unwrap_or(Err(OutputsError::Cut)) {
             Ok(outputs) => report.outputs = outputs,
             Err(error) => enter_loss(report, &error),
         }
     }
 
-    async fn save(
-        mut self,
-        output: PathBuf,
-        limit: Option<u64>,
-        store: &Store,
-        interrupt: &Interrupt,
-    ) -> Result<Outputs, OutputsError> {
-        if let Some(family) = self.left {
-            family.end().await;
-        }
+    async fn save(self, spec: &Spec, workspace: &Workspace, store: &Store, saved: &mut Saved) {
+        self.runner.end_all().await;
+        let Self {
+            runner,
+            mut logs,
+            finish_logs,
+            ..
+        } = self;
         let (tell_room, room) = oneshot::channel();
         let logs = async {
             tokio::select! {
                 biased;
-                () = self.streams.drained() => {}
-                () = late(interrupt) => {}
+                () = drain(runner.streams) => {}
+                () = late(runner.interrupt) => {}
             }
             // The streams' claim on the report comes first: they are known by now.
-            let size = self.capture.inline_size(INLINE_LIMIT).unwrap_or(0);
+            let size = runner.capture.inline_size(INLINE_LIMIT).unwrap_or(0);
             // The outputs may have failed already.
             let _ = tell_room.send(INLINE_LIMIT - size);
             // The uploader may have given up, and said so.
-            let _ = self.finish_logs.send(());
-            self.logs.join_next().await
+            let _ = finish_logs.send(());
+            logs.join_next().await
         };
         let room = async { room.await.unwrap_or(0) };
-        let (_, outputs) = tokio::join!(logs, outputs::save(store, output, limit, room));
-        outputs
+        tokio::join!(logs, saved.save(spec, workspace, store, room));
     }
+}
+
+async fn drain(streams: Vec<Streams>) {
+    for streams in &streams {
+        streams.drain();
+    }
+    for streams in streams {
+        streams.drained().await;
+    }
+}
+
+/// The inputs that only the steps after the command may see.
+async fn fetch_late(
+    spec: &Spec,
+    workspace: &mut Workspace,
+    user: Option<&User>,
+    store: &Store,
+    interrupt: &Interrupt,
+) -> Result<(), Stop> {
+    if interrupt.came() {
+        return Err(Stop::Cancelled);
+    }
+    let inputs = &spec.post_inputs;
+    if inputs.is_empty() {
+        return Ok(());
+    }
+    workspace
+        .make_room(inputs, user)
+        .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
+    let fetch = fetch::inputs(store.bucket(), inputs, workspace, user);
+    let fetched = interrupt.cut(Duration::ZERO, fetch).await;
+    fetched.unwrap_or(Err(Stop::Cancelled))
 }
 
 /// Comes when nobody waits any longer for what an interrupted command wrote.
 async fn late(interrupt: &Interrupt) {
     interrupt.after(Duration::ZERO).await;
     sleep(DRAIN).await;
+}
+
+fn stop_end(stop: &Stop) -> CommandEnd {
+    let outcome = match stop {
+        Stop::Setup(_) => Outcome::Setup,
+        Stop::Cancelled => Outcome::Cancelled,
+    };
+    CommandEnd {
+        outcome,
+        code: None,
+        signal: None,
+    }
 }
 
 /// Outputs that are lost change what we say of a command that ended by itself; its code stays.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -10,7 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::oneshot;
 use wire::names::Stream;
 
-use crate::capture::{Capture, STREAMS};
+use crate::capture::Capture;
 use crate::console::Console;
 
 /// One read of a pipe, which is what a pipe holds.
@@ -18,6 +18,42 @@ const PIECE: usize = 64 << 10;
 
 /// A writer that outlives SIGKILL may fill the pipe for so long.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Bytes of a tail.
+const TAIL: usize = 16 << 10;
+
+/// Where a pipe's bytes go, beside the console.
+#[derive(Debug, Clone)]
+pub(crate) struct Sink {
+    /// All of them.
+    pub(crate) capture: Arc<Capture>,
+    /// As if they came from this stream of the command's.
+    pub(crate) stream: Stream,
+    /// The last of them.
+    pub(crate) tail: Option<Arc<Tail>>,
+}
+
+/// The last bytes of some streams.
+#[derive(Debug, Default)]
+pub(crate) struct Tail(Mutex<Vec<u8>>);
+
+impl Tail {
+    /// Adds to it.
+    pub(crate) fn push(&self, bytes: &[u8]) {
+        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(bytes);
+        let beyond = tail.len().saturating_sub(TAIL);
+        tail.drain(..beyond);
+    }
+
+    /// What it is by now.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
 
 /// The command's ends of both pipes: standard output, standard error.
 pub(crate) type Ends = [OwnedFd; 2];
@@ -31,32 +67,37 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Begins to read.
-    pub(crate) fn open(capture: &Arc<Capture>) -> io::Result<(Self, Ends)> {
+    pub(crate) fn open(sinks: [Sink; 2]) -> io::Result<(Self, Ends)> {
         let drain = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let mut done = Vec::new();
-        let mut begin = |stream| {
+        let mut begin = |sink: Sink| {
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
             let (sender, receiver) = oneshot::channel();
-            let (drain, capture) = (drain.clone(), capture.clone());
+            let drain = drain.clone();
             std::thread::Builder::new()
                 .name("stream".to_owned())
                 .spawn(move || {
-                    carry(&reader, &drain, &capture, stream);
+                    carry(&reader, &drain, &sink);
                     // Whoever waited may have left.
                     let _ = sender.send(());
                 })?;
             done.push(receiver);
             Ok::<_, io::Error>(writer)
         };
-        let ends = [begin(STREAMS[0])?, begin(STREAMS[1])?];
+        let [out, err] = sinks;
+        let ends = [begin(out)?, begin(err)?];
         Ok((Self { drain, done }, ends))
     }
 
-    /// Waits until all that was written is read. Not for the pipes' end: a process that nothing can end may
-    /// hold them open.
-    pub(crate) async fn drained(self) {
+    /// Asks for an end: all that is written by now is read. Not up to the pipes' end: a process that nothing can end
+    /// may hold them open.
+    pub(crate) fn drain(&self) {
         // Fails only when the counter is at its top.
         let _ = rustix::io::write(&self.drain, &1_u64.to_ne_bytes());
+    }
+
+    /// Waits for the end that was asked for.
+    pub(crate) async fn drained(self) {
         for done in self.done {
             // An error is a thread that has ended too.
             let _ = done.await;
@@ -64,8 +105,8 @@ impl Streams {
     }
 }
 
-fn carry(pipe: &OwnedFd, drain: &OwnedFd, capture: &Capture, stream: Stream) {
-    let mut console = Console::new(stream);
+fn carry(pipe: &OwnedFd, drain: &OwnedFd, sink: &Sink) {
+    let mut console = Console::new(sink.stream);
     let mut buffer = vec![0; PIECE];
     let mut until = None;
     while let Ok((readable, open, draining)) = wait(pipe, drain) {
@@ -80,7 +121,10 @@ fn carry(pipe: &OwnedFd, drain: &OwnedFd, capture: &Capture, stream: Stream) {
         match rustix::io::read(pipe, &mut buffer[..]) {
             Ok(0) => break,
             Ok(length) => {
-                capture.push(stream, &buffer[..length]);
+                if let Some(tail) = &sink.tail {
+                    tail.push(&buffer[..length]);
+                }
+                sink.capture.push(sink.stream, &buffer[..length]);
                 console.write(&buffer[..length]);
             }
             Err(rustix::io::Errno::INTR) => {}

@@ -42,6 +42,15 @@ pub(crate) enum UserError {
         /// Who we are.
         uid: u32,
     },
+    /// Nobody else may do what they are for.
+    #[error(
+        "cannot run setup commands as user {uid}: they need root, so let the image start as root, or put what they \
+         make into the image"
+    )]
+    Setup {
+        /// Who we are.
+        uid: u32,
+    },
     /// The file is there, and cannot be read.
     #[error("cannot read `{path}`")]
     Read {
@@ -53,9 +62,15 @@ pub(crate) enum UserError {
     },
 }
 
-/// Who `wanted` is; `None` if there is nothing to switch.
-pub(crate) fn resolve(wanted: Option<&str>) -> Result<Option<User>, UserError> {
-    let Some(wanted) = wanted else {
+/// Who `wanted` is, or else the image's `default`; `None` if there is nothing to switch.
+///
+/// The default counts where we are root alone: an image made from ours may well have a `USER` of its own.
+pub(crate) fn resolve(
+    wanted: Option<&str>,
+    default: Option<&str>,
+) -> Result<Option<User>, UserError> {
+    let default = default.filter(|_| geteuid().is_root());
+    let Some(wanted) = wanted.or(default) else {
         return Ok(None);
     };
     let user = find(wanted, &read("/etc/passwd")?, &read("/etc/group")?)?;
@@ -67,6 +82,14 @@ pub(crate) fn resolve(wanted: Option<&str>) -> Result<Option<User>, UserError> {
             wanted: wanted.to_owned(),
             uid,
         }),
+    }
+}
+
+/// Whether setup commands can be run.
+pub(crate) fn check_root() -> Result<(), UserError> {
+    match geteuid().as_raw() {
+        0 => Ok(()),
+        uid => Err(UserError::Setup { uid }),
     }
 }
 
@@ -206,6 +229,19 @@ mod tests {
     fn a_named_group_is_the_only_one() {
         let user = find("agent:docker", PASSWD, GROUP).unwrap();
         assert_eq!((user.gid, user.groups), (998, vec![998]));
+    }
+
+    #[test]
+    fn an_images_default_is_for_root_and_for_who_names_nobody() {
+        let uid = |user: Option<User>| user.map(|user| user.uid);
+        let root = geteuid().is_root();
+        assert_eq!(
+            uid(resolve(None, Some("4242")).unwrap()),
+            root.then_some(4242)
+        );
+        if root {
+            assert_eq!(uid(resolve(Some("7"), Some("4242")).unwrap()), Some(7));
+        }
     }
 
     #[test]

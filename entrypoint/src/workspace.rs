@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use wire::contract::{Input, InputKind};
+use wire::contract::{Input, InputKind, PreparedFile};
 
+use crate::beneath;
 use crate::user::User;
 
 /// The workspace, with what the image had in `input/` before us.
@@ -45,16 +46,36 @@ impl Workspace {
         };
         for directory in [root.to_owned(), workspace.input(), workspace.output()] {
             fs_err::create_dir_all(&directory)?;
-            if let Some(user) = user {
-                chown(&directory, Some(user.uid), Some(user.gid))
-                    .map_err(|error| naming(&directory, &error))?;
-            }
+            give(&directory, user)?;
         }
         let before = names(&workspace.input())?;
         Ok(Self {
             before,
             ..workspace
         })
+    }
+
+    /// Writes what the command is to find, beside its inputs.
+    pub(crate) fn prepare(&self, files: &[PreparedFile], user: Option<&User>) -> io::Result<()> {
+        files.iter().try_for_each(|file| {
+            beneath::create(&self.root, file.path.as_os_str(), &file.content.0, user)
+                .map_err(|error| failing("write", Path::new(file.path.as_os_str()), &error))
+        })
+    }
+
+    /// Takes away whatever the command left where further inputs are to appear.
+    pub(crate) fn make_room(&mut self, inputs: &[Input], user: Option<&User>) -> io::Result<()> {
+        let directory = self.input();
+        if !fs_err::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()) {
+            remove(&directory)?;
+            fs_err::create_dir(&directory)?;
+            give(&directory, user)?;
+        }
+        for input in inputs {
+            remove(&directory.join(input.name.as_os_str()))?;
+        }
+        self.before = names(&directory)?;
+        Ok(())
     }
 
     /// The command's working directory.
@@ -110,9 +131,25 @@ fn names(directory: &Path) -> io::Result<BTreeSet<OsString>> {
         .collect()
 }
 
-fn naming(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot give `{}` to the user: {error}", path.display()),
-    )
+fn give(directory: &Path, user: Option<&User>) -> io::Result<()> {
+    match user {
+        Some(user) => chown(directory, Some(user.uid), Some(user.gid))
+            .map_err(|error| failing("give to the user", directory, &error)),
+        None => Ok(()),
+    }
+}
+
+/// Whatever it is; a link goes, and not what it leads to.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs_err::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs_err::remove_dir_all(path),
+        Ok(_) => fs_err::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn failing(verb: &str, path: &Path, error: &io::Error) -> io::Error {
+    let path = path.display();
+    io::Error::new(error.kind(), format!("cannot {verb} `{path}`: {error}"))
 }

@@ -7,11 +7,12 @@ use http::{HeaderValue, Method, header};
 use wire::api::{ApiError, ErrorKind, RetryConfig, http_client};
 use wire::token::TokenSource;
 
-use crate::blob::{Arrival, Blob, Source, Tell, check_header};
+use crate::blob::{Blob, check_header};
 use crate::client::Registry;
 use crate::config::Config;
 use crate::layer::{Layer, read_entrypoint};
 use crate::manifest::{ACCEPTED, Document, Manifest, choose};
+use crate::upload::{Arrival, Source, Tell};
 use crate::{Digest, Progress, Reference, RegistryError, Warning};
 
 /// No registry takes a longer manifest.
@@ -64,6 +65,7 @@ pub async fn add(
     check_target(target)?;
     let binary = read_entrypoint(entrypoint)?;
     let (from, to) = registries(base, target, options)?;
+    from.greet().await?;
     let (base, manifest) = from.image().await?;
     let body = from.small_blob(&manifest.config, CONFIG_LIMIT).await?;
     let mut config = Config::parse(&base.to_string(), &body, manifest.layers.len())?;
@@ -74,6 +76,7 @@ pub async fn add(
         digest: Digest::of(&config),
         size: config.len() as u64,
     };
+    to.greet().await?;
     let mut push = Push::new(&to, progress);
     push.base(&from, &base, &manifest).await?;
     push.memory(&layer.blob, layer.bytes).await?;

@@ -10,7 +10,8 @@ use wire::token::{Token, TokenError, Tokens};
 
 use crate::Options;
 use crate::challenge::Challenge;
-use crate::client::{Call, Registry, read};
+use crate::client::{Call, Registry};
+use crate::connection::{broken, read, watched};
 use crate::reference::is_loopback;
 use crate::retry::Failure;
 
@@ -28,12 +29,10 @@ struct Granted {
 }
 
 /// Google's tokens for a registry of Google's, or of this machine if the caller says so; for others none.
-pub(crate) fn tokens(root: &Url, options: &Options) -> Tokens {
+pub(crate) fn tokens(root: &Url, options: &Options) -> Option<Tokens> {
     let allowed = is_google(root) || (options.tokens_to_loopback && is_loopback(root));
-    match &options.tokens {
-        Some(source) if allowed => Tokens::origin(root, Arc::clone(source)),
-        _ => Tokens::anonymous(),
-    }
+    let source = options.tokens.as_ref().filter(|_| allowed)?;
+    Some(Tokens::origin(root, Arc::clone(source)))
 }
 
 /// Whether it is a registry of Google's: judged by the parsed host.
@@ -85,13 +84,13 @@ impl Registry {
         url.query_pairs_mut().extend_pairs(queries.chain(scopes));
         let host = self.image.host();
         let action = format!("cannot get a token for `{host}`");
-        let mut ask = self.call_to(action, Method::GET, url);
+        let mut ask = Call::new(action, Method::GET, url);
         ask.headers
             .extend(password.map(|value| (header::AUTHORIZATION, value)));
         let mut request = self.http.get(ask.url.clone());
         request = request.headers(ask.headers.clone());
-        let response = crate::client::watched(request, None).await;
-        let response = response.map_err(|cause| crate::client::broken(&ask, cause))?;
+        let response = watched(request, None).await;
+        let response = response.map_err(|cause| broken(&ask, cause))?;
         if !response.status().is_success() {
             return Err(self.refused(&ask, response).await);
         }

@@ -61,21 +61,18 @@ fn schemes(text: &str) -> Vec<Scheme> {
         }
         let end = rest.find([' ', '\t', ',', '=']).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        match after.strip_prefix('=') {
-            Some(after) => {
-                let (value, after) = value(after);
-                if let Some(scheme) = found.last_mut() {
-                    scheme.parameters.push((word.to_owned(), value));
-                }
-                rest = after;
+        if let Some(after) = after.strip_prefix('=') {
+            let (value, after) = value(after);
+            if let Some(scheme) = found.last_mut() {
+                scheme.parameters.push((word.to_owned(), value));
             }
-            None => {
-                found.push(Scheme {
-                    name: word.to_owned(),
-                    parameters: Vec::new(),
-                });
-                rest = after;
-            }
+            rest = after;
+        } else {
+            found.push(Scheme {
+                name: word.to_owned(),
+                parameters: Vec::new(),
+            });
+            rest = after;
         }
     }
 }
@@ -109,11 +106,11 @@ mod tests {
         Challenge::of(&headers)
     }
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer {
+    fn bearer(realm: &str, service: Option<&str>) -> Challenge {
+        Challenge::Bearer {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
-        })
+        }
     }
 
     #[test]
@@ -122,20 +119,20 @@ mod tests {
             r#"Bearer realm="https://a.test/token",service="s, t",scope="repository:x:pull,push""#;
         assert_eq!(
             challenge(&[usual]),
-            bearer("https://a.test/token", Some("s, t"))
+            Some(bearer("https://a.test/token", Some("s, t")))
         );
         let odd = r#"bearer  SERVICE=s , realm="a\"b""#;
-        assert_eq!(challenge(&[odd]), bearer("a\"b", Some("s")));
-        assert_eq!(challenge(&["Bearer realm=x"]), bearer("x", None));
+        assert_eq!(challenge(&[odd]), Some(bearer("a\"b", Some("s"))));
+        assert_eq!(challenge(&["Bearer realm=x"]), Some(bearer("x", None)));
     }
 
     #[test]
     fn bearer_goes_before_basic() {
         let two = r#"Basic realm="b", Bearer realm="t""#;
-        assert_eq!(challenge(&[two]), bearer("t", None));
+        assert_eq!(challenge(&[two]), Some(bearer("t", None)));
         assert_eq!(
             challenge(&["Basic realm=\"b\"", "Bearer realm=t"]),
-            bearer("t", None)
+            Some(bearer("t", None))
         );
         assert_eq!(challenge(&[r#"BASIC realm="r""#]), Some(Challenge::Basic));
     }
@@ -154,6 +151,9 @@ mod tests {
             assert_eq!(challenge(&[nothing]), None, "{nothing}");
         }
         assert_eq!(challenge(&[]), None);
-        assert_eq!(challenge(&["Bearer realm=\"open"]), bearer("open", None));
+        assert_eq!(
+            challenge(&["Bearer realm=\"open"]),
+            Some(bearer("open", None))
+        );
     }
 }

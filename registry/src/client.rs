@@ -1,9 +1,6 @@
-use std::error::Error;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::Response;
 use tokio::sync::Mutex;
@@ -13,6 +10,7 @@ use wire::token::Tokens;
 
 use crate::auth::{self, is_google};
 use crate::challenge::Challenge;
+use crate::connection::{broken, read, watched};
 use crate::refusal::refusal;
 use crate::retry::{Failure, Retry};
 use crate::{Options, Reference, RegistryError};
@@ -23,9 +21,6 @@ const REDIRECTS: usize = 5;
 /// An error's body is worth no more.
 const REFUSAL_LIMIT: u64 = 64 * 1024;
 
-/// Finishing a large upload takes a registry some time, in which no byte moves.
-pub(crate) const IDLE: Duration = Duration::from_mins(2);
-
 /// One repository of a registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -33,6 +28,8 @@ pub(crate) struct Registry {
     pub(crate) image: Reference,
     /// What a token is asked for.
     pub(crate) scopes: Vec<String>,
+    /// Whether there are `tokens`.
+    knows_us: bool,
     /// For this registry's origin, if it may have any.
     pub(crate) tokens: Tokens,
     /// What the last challenge was met with.
@@ -52,6 +49,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    pub(crate) fn new(action: String, method: Method, url: Url) -> Self {
+        Self {
+            action,
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
     pub(crate) fn fail(&self, kind: ErrorKind) -> ApiError {
         ApiError::new(&self.action, kind)
     }
@@ -65,11 +72,13 @@ impl Registry {
         scopes: Vec<String>,
         options: &Options,
     ) -> Self {
+        let tokens = auth::tokens(image.root(), options);
         Self {
             http,
             image: image.clone(),
             scopes,
-            tokens: auth::tokens(image.root(), options),
+            knows_us: tokens.is_some(),
+            tokens: tokens.unwrap_or_else(Tokens::anonymous),
             authorization: Mutex::default(),
             retry: options.retry,
         }
@@ -79,21 +88,16 @@ impl Registry {
         Retry::new(self.retry)
     }
 
+    /// Registry and repository, for errors.
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}", self.image.host(), self.image.repository())
+    }
+
     /// A call below `/v2/REPOSITORY/`.
     pub(crate) fn call(&self, action: String, method: Method, path: &str) -> Call {
         let mut url = self.image.root().clone();
         url.set_path(&format!("/v2/{}/{path}", self.image.repository()));
-        self.call_to(action, method, url)
-    }
-
-    pub(crate) fn call_to(&self, action: String, method: Method, url: Url) -> Call {
-        Call {
-            action,
-            method,
-            url,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-        }
+        Call::new(action, method, url)
     }
 
     /// Sends it, with retries; the answer's body has not been read.
@@ -153,6 +157,32 @@ impl Registry {
         }
     }
 
+    /// Where our own credentials may go, they are given from the start: a registry might answer a stranger's first
+    /// call with a refusal instead of a challenge, which it gives everybody at this address.
+    pub(crate) async fn greet(&self) -> Result<(), RegistryError> {
+        if !self.knows_us {
+            return Ok(());
+        }
+        let mut url = self.image.root().clone();
+        url.set_path("/v2/");
+        let action = format!("cannot reach `{}`", self.image.host());
+        let call = Call::new(action, Method::GET, url);
+        let mut retry = self.retry();
+        while let Err(failure) = self.try_greet(&call).await {
+            retry.pause(failure).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_greet(&self, call: &Call) -> Result<(), Failure> {
+        let response = self.follow(call).await?;
+        let ours = response.url().origin() == self.image.root().origin();
+        match Challenge::of(response.headers()) {
+            Some(challenge) if ours => self.meet(call, challenge).await,
+            _ => Ok(()),
+        }
+    }
+
     /// What an answer that is no success means.
     pub(crate) async fn refused(&self, call: &Call, mut response: Response) -> Failure {
         let status = response.status();
@@ -163,7 +193,7 @@ impl Registry {
             let host = self.image.host();
             format!(
                 "this account needs `roles/artifactregistry.reader` on a base at `{host}`, and \
-                 `roles/artifactregistry.writer` where it pushes; `gcloud auth application-default login` sets it"
+                 `roles/artifactregistry.writer` where it pushes; `gcloud auth application-default login` signs in"
             )
         } else {
             "credentials of Docker's are not used: a base must be readable by everybody, or lie in Artifact Registry"
@@ -255,106 +285,4 @@ impl Registry {
             .await
             .map_err(|cause| broken(call, cause))
     }
-}
-
-/// Reads a body of at most `limit` bytes, which is checked before it is read where its length is known.
-pub(crate) async fn read(
-    call: &Call,
-    mut response: Response,
-    limit: u64,
-) -> Result<Bytes, Failure> {
-    let too_large = || {
-        let error = call.fail(ErrorKind::TooLarge);
-        Failure::last(error.with_source(format!("the answer has more than {limit} bytes")))
-    };
-    if response
-        .content_length()
-        .is_some_and(|length| length > limit)
-    {
-        return Err(too_large());
-    }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = next_chunk(&mut response)
-        .await
-        .map_err(|cause| broken(call, cause))?
-    {
-        if (body.len() + chunk.len()) as u64 > limit {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-/// Why a connection was not made, or did not last.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    /// Never shows a URL: that of a session or a storage may be a secret.
-    #[error(transparent)]
-    Http(reqwest::Error),
-    #[error("no byte moved for {} s", IDLE.as_secs())]
-    Stalled,
-}
-
-impl From<reqwest::Error> for Broken {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Http(error.without_url())
-    }
-}
-
-/// The next bytes of a body.
-pub(crate) async fn next_chunk(response: &mut Response) -> Result<Option<Bytes>, Broken> {
-    match tokio::time::timeout(IDLE, response.chunk()).await {
-        Ok(chunk) => chunk.map_err(Broken::from),
-        Err(_) => Err(Broken::Stalled),
-    }
-}
-
-/// Waits for the answer's head for as long as the body's bytes keep going out.
-pub(crate) async fn watched(
-    builder: reqwest::RequestBuilder,
-    sent: Option<&AtomicU64>,
-) -> Result<Response, Broken> {
-    let mut answer = pin!(builder.send());
-    let mut before = 0;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(IDLE, answer.as_mut()).await {
-            return answer.map_err(Broken::from);
-        }
-        let now = sent.map_or(0, |sent| sent.load(Ordering::Relaxed));
-        if now == before {
-            return Err(Broken::Stalled);
-        }
-        before = now;
-    }
-}
-
-pub(crate) fn broken(call: &Call, cause: Broken) -> Failure {
-    let hopeless = match &cause {
-        Broken::Http(error) => error.is_builder() || is_certificate_error(error),
-        Broken::Stalled => false,
-    };
-    let kind = if hopeless {
-        ErrorKind::Protocol
-    } else {
-        ErrorKind::Unavailable
-    };
-    let error = call.fail(kind).with_source(cause);
-    Failure {
-        again: !hopeless,
-        ..Failure::last(error)
-    }
-}
-
-/// Whether the peer is not whom it says: it will not be so at the next try.
-fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        // The TLS error is no dependency of ours, and is hidden in an `io::Error`.
-        if error.to_string().contains("invalid peer certificate") {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }

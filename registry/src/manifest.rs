@@ -20,6 +20,8 @@ const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// The name that goes with it; the base may have one of its own base's.
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
 /// What a registry has under an image's name.
 #[derive(Debug)]
@@ -198,12 +200,17 @@ impl Manifest {
         let mut json = self.json.clone();
         json.insert("mediaType".to_owned(), self.media_type.into());
         json.insert("config".to_owned(), descriptor(config_type, config));
+        // What the base was attached to, this image is not.
+        json.remove("subject");
         if let Some(layers) = json.get_mut("layers").and_then(Value::as_array_mut) {
             layers.push(descriptor(layer_type, layer));
         }
         if is_oci {
             let annotations = json.entry("annotations").or_insert_with(|| json!({}));
-            annotations[BASE_DIGEST] = base.as_str().into();
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.remove(BASE_NAME);
+                annotations.insert(BASE_DIGEST.to_owned(), base.as_str().into());
+            }
         }
         Value::Object(json).to_string().into()
     }
@@ -211,4 +218,74 @@ impl Manifest {
 
 fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({"mediaType": media_type, "digest": blob.digest.as_str(), "size": blob.size})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(text: &str) -> Blob {
+        Blob {
+            digest: Digest::of(text.as_bytes()),
+            size: text.len() as u64,
+        }
+    }
+
+    fn entry(os: &str, architecture: &str, variant: &str) -> Descriptor {
+        let name = format!("{os}{architecture}{variant}");
+        let platform = json!({"os": os, "architecture": architecture, "variant": variant});
+        let mut json = descriptor(OCI_MANIFEST, &blob(&name));
+        json["platform"] = platform;
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn the_least_demanding_image_is_chosen() {
+        let entries = [
+            entry("unknown", "unknown", ""),
+            entry("linux", "arm64", "v8"),
+            entry("linux", "amd64", "v3"),
+            entry("linux", "amd64", ""),
+            entry("windows", "amd64", ""),
+        ];
+        let expected = blob("linuxamd64").digest;
+        assert_eq!(choose("i", &entries).unwrap().digest, expected);
+        let error = choose("i", &entries[..2]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`i` has no image for linux/amd64, only for `linux/arm64/v8`"
+        );
+    }
+
+    fn extended(media_type: &str, config: &str) -> Value {
+        let base = json!({
+            "schemaVersion": 2, "mediaType": media_type, "config": descriptor(config, &blob("old")),
+            "layers": [], "annotations": {"kept": "yes", BASE_NAME: ""}, "subject": descriptor("s", &blob("s")), "x-unknown": [1],
+        });
+        let body = base.to_string();
+        let Document::Image(manifest) = Document::parse("i", "ignored", body.as_bytes()).unwrap()
+        else {
+            panic!("{body}")
+        };
+        let bytes = manifest.extended(&blob("base").digest, &blob("config"), &blob("layer"));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn only_what_must_change_changes() {
+        let got = extended(OCI_MANIFEST, OCI_CONFIG);
+        let digest = blob("base").digest;
+        let expected = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor(OCI_CONFIG, &blob("config")),
+            "layers": [descriptor(OCI_LAYER, &blob("layer"))],
+            "annotations": {"kept": "yes", BASE_DIGEST: digest.as_str()}, "x-unknown": [1],
+        });
+        assert_eq!(got, expected);
+        let docker = extended(DOCKER_MANIFEST, DOCKER_CONFIG);
+        assert_eq!(
+            docker["layers"],
+            json!([descriptor(DOCKER_LAYER, &blob("layer"))])
+        );
+        assert_eq!(docker["annotations"], json!({"kept": "yes", BASE_NAME: ""}));
+    }
 }

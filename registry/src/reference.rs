@@ -14,7 +14,7 @@ const LONGEST_TAG: usize = 128;
 ///
 /// The host is never left out: there is no default registry. As with Docker, the tag is `latest` if neither tag nor
 /// digest is given, and beside a digest it says nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reference {
     root: Url,
     host: String,
@@ -78,6 +78,12 @@ impl fmt::Display for Reference {
             Some(digest) => write!(formatter, "@{digest}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Reference({self})")
     }
 }
 

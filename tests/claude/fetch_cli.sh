@@ -3,11 +3,14 @@
 # the content are pinned. What is there already is kept.
 #
 #     tests/claude/fetch_cli.sh DIRECTORY
+#
+# `PYTHON` names a Python that has pip, where `python3` is none.
 set -eu
 
 VERSION=0.2.188
 SHA256=00a6ee72f8d7eb3b027ba8883ecd32108106ecf46068cb632c4401be465c9364
 
+python=${PYTHON:-python3}
 directory=${1:?"usage: $0 DIRECTORY"}
 stamp="$directory/.claude-$VERSION"
 if [ -x "$directory/claude" ] && [ -e "$stamp" ]; then
@@ -17,9 +20,9 @@ mkdir -p "$directory"
 work=$(mktemp -d "$directory/.fetch-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 printf 'claude-agent-sdk==%s --hash=sha256:%s\n' "$VERSION" "$SHA256" >"$work/requirements.txt"
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
     --platform manylinux_2_17_x86_64 --dest "$work" --requirement "$work/requirements.txt"
-python3 - "$work" <<'PYTHON'
+"$python" - "$work" <<'PYTHON'
 import pathlib, shutil, sys, zipfile
 
 work = pathlib.Path(sys.argv[1])

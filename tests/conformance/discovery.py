@@ -4,7 +4,11 @@ The documents come with google-api-python-client. They name every method, path, 
 APIs, with types and enums; whatever an exchange has that they do not is a problem, whoever said it. What they do not
 tell (which fields proto JSON leaves out, what errors look like) stands in this file.
 
-    python discovery.py EXCHANGES.jsonl      lists the problems; exits with 1 if there are any
+    python discovery.py PATH…     lists the problems; exits with 1 if there are any, or no exchanges
+
+A path is a file of exchanges, one a line, or a directory of such files that end in `.jsonl`.
+
+What an emulator writes down itself and what `recorder.py` hears have the same form.
 """
 
 from __future__ import annotations
@@ -18,10 +22,26 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-DOCUMENTS = ("run.v2", "storage.v1", "secretmanager.v1")
+DOCUMENTS = ("run.v1", "run.v2", "storage.v1", "secretmanager.v1")
+# APIs whose paths are alike are found under a prefix each.
+PREFIXED = {
+    "ar": "artifactregistry.v1",
+    "crm": "cloudresourcemanager.v1",
+    "iam": "iam.v1",
+    "sm": "secretmanager.v1",
+    "su": "serviceusage.v1",
+}
+# What stands in a google.protobuf.Any, and how the documents call the schemas of it.
+MESSAGES = {
+    "google.cloud.run.v2.": "GoogleCloudRunV2",
+    "google.api.serviceusage.v1.": "",
+    "google.devtools.artifactregistry.v1.": "",
+    "google.protobuf.Empty": "Empty",
+}
 
 # System parameters that every Google API takes and that no document lists.
 SYSTEM_PARAMETERS = {"$alt": {"type": "string"}}
@@ -55,6 +75,13 @@ STATUS_NAMES = {
 
 # Members of a oneof: they are said even when they are zero or empty.
 SAID_ALWAYS = {"maxRetries", "value"}
+
+# What differs from run to run in a path: identities of runs, packs, operations, executions.
+RANDOM = re.compile(
+    r"(?:(?<=%2F)|(?<![0-9A-Za-z]))"
+    r"(?:[0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,64}(?:-[a-z0-9]{5})?)"
+    r"(?![0-9A-Za-z])"
+)
 
 DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$")
 FORMATS = {
@@ -96,9 +123,19 @@ class Api:
 
 
 @functools.cache
-def apis() -> list[Api]:
+def api(document: str) -> Api:
     folder = importlib.resources.files("googleapiclient") / "discovery_cache" / "documents"
-    return [read_document(json.loads((folder / f"{name}.json").read_text())) for name in DOCUMENTS]
+    return read_document(json.loads((folder / f"{document}.json").read_text()))
+
+
+def methods_at(path: str) -> list[Method]:
+    """All that a path may mean."""
+    _, prefix, rest = (path.split("/", 2) + ["", ""])[:3]
+    if prefix in PREFIXED:
+        documents, path = [PREFIXED[prefix]], f"/{rest}"
+    else:
+        documents = list(DOCUMENTS)
+    return [method for document in documents for method in api(document).methods if method.path.match(path)]
 
 
 def read_document(document: dict[str, Any]) -> Api:
@@ -154,7 +191,7 @@ def find_problems(exchange: dict[str, Any]) -> Iterator[str]:
     query = parse_qsl(url.query, keep_blank_values=True)
     session = any(name == "upload_id" for name, _ in query)
     verb = "POST" if session and exchange["method"] in ("PUT", "DELETE") else exchange["method"]
-    candidates = [method for api in apis() for method in api.methods if method.path.match(url.path)]
+    candidates = methods_at(url.path)
     method = next((method for method in candidates if method.verb == verb), None)
     if method is None:
         yield "no such path" if not candidates else f"the path takes {' or '.join(sorted({m.verb for m in candidates}))}"
@@ -354,8 +391,10 @@ class Judge:
         if not isinstance(kind, str):
             yield f"{path} has no `@type`"
             return
-        name = "GoogleCloudRunV2" + kind.rpartition(".")[2]
-        if kind.startswith("type.googleapis.com/google.cloud.run.v2.") and name in self.api.schemas:
+        known = (prefix for prefix in MESSAGES if kind.startswith("type.googleapis.com/" + prefix))
+        prefix = next(known, None)
+        name = MESSAGES.get(prefix or "", "") + (kind.rpartition(".")[2] if prefix != "google.protobuf.Empty" else "")
+        if prefix and name in self.api.schemas:
             rest = {key: inner for key, inner in value.items() if key != "@type"}
             yield from self.value({"$ref": name}, rest, path, False)
         elif not DETAIL.match(kind):
@@ -406,15 +445,35 @@ def is_base64(value: str) -> bool:
     return True
 
 
-def main(paths: list[str]) -> int:
-    found = 0
-    for path in paths:
-        with open(path, encoding="utf-8") as lines:
+def files(paths: list[str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from sorted(path.glob("*.jsonl"))
+        else:
+            yield path
+
+
+def judge_files(paths: list[str]) -> tuple[int, dict[str, int]]:
+    """How many exchanges there are, and how often each problem."""
+    heard, found = 0, dict[str, int]()
+    for path in files(paths):
+        with path.open(encoding="utf-8") as lines:
             for line in lines:
+                heard += 1
                 for problem in problems(json.loads(line)):
-                    print(problem)
-                    found += 1
-    return 1 if found else 0
+                    # A thousand runs have one problem, not a thousand.
+                    problem = RANDOM.sub("…", problem)
+                    found[problem] = found.get(problem, 0) + 1
+    return heard, found
+
+
+def main(paths: list[str]) -> int:
+    heard, found = judge_files(paths)
+    for problem, times in sorted(found.items()):
+        print(f"{problem} ({times} times)" if times > 1 else problem)
+    print(f"{heard} exchanges, {len(found)} problems")
+    # Nothing heard is nothing judged.
+    return 1 if found or not heard else 0
 
 
 if __name__ == "__main__":

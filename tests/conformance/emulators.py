@@ -70,3 +70,17 @@ def start_emulator(sortie: str, state: Path, *flags: str) -> Emulator:
         process.wait()
         raise RuntimeError(f"`{' '.join(argv)}` ended with {process.returncode}: {log.read_text()[-2000:]}")
     return Emulator(process, exports, log)
+
+
+def gcloud_environment(emulator: Emulator, home: Path) -> dict[str, str]:
+    """For Google's command line: nobody's configuration, and the emulator's token."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "CLOUDSDK_CONFIG": str(home / "config"),
+        "CLOUDSDK_CORE_PROJECT": PROJECT,
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN": emulator.token,
+    }

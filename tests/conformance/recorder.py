@@ -80,7 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_request(self, upstream: http.client.HTTPConnection, host: str) -> bytes:
         chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        # The emulator answers to loopback names only, and must not take the proxy for somebody else.
+        # The emulator answers to loopback names only, and must not take the proxy for somebody else. A client that has us
+        # for its proxy names a host in the path itself, which goes on as it came.
         upstream.putheader("Host", host)
         for name, value in self.headers.items():
             if name.lower() not in HOP_BY_HOP | {"host", "expect"}:
@@ -165,13 +166,17 @@ def exchanges_of(
     yield {
         "side": side,
         "method": request.command,
-        "url": re.sub(r"(?<=upload_id=)[^&]+", "hidden", request.path),
+        "url": re.sub(r"(?<=upload_id=)[^&]+", "hidden", path_of(request.path)),
         "request_headers": kept_headers(request.headers.items(), KEPT_REQUEST_HEADERS),
         "request_body": spoken(kind, request.headers.get("content-type", ""), body),
         "status": answer.status,
         "response_headers": kept_headers(answer.headers.items(), KEPT_RESPONSE_HEADERS),
         "response_body": parsed(answered) if answered else None,
     }
+
+
+def path_of(target: str) -> str:
+    return urlsplit(target)._replace(scheme="", netloc="").geturl()
 
 
 def kept_headers(headers: Any, names: set[str]) -> dict[str, str]:
@@ -219,7 +224,7 @@ def batched(side: str, call: bytes, reply: bytes) -> dict[str, Any]:
     return {
         "side": side,
         "method": method,
-        "url": urlsplit(url)._replace(scheme="", netloc="").geturl(),
+        "url": path_of(url),
         "request_headers": kept_headers(headers, KEPT_REQUEST_HEADERS),
         "request_body": parsed(body),
         "status": int(answer.split()[1]),

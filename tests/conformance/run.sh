@@ -3,6 +3,7 @@
 # discovery documents, and two storage emulators by other people.
 #
 #     tests/conformance/run.sh PATH-TO-SORTIE [PYTEST-ARGUMENT…]
+#     tests/conformance/run.sh judge PATH…     judges what emulators have written down
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -14,14 +15,31 @@ fail() {
     exit 1
 }
 
+# A venv that is as requirements.txt says.
+prepare() {
+    command -v python3 > /dev/null || fail "python3 is needed"
+    wanted=$(cat "$here/requirements.txt")
+    if [ "$(cat "$venv/installed" 2> /dev/null)" != "$wanted" ]; then
+        rm -rf "$venv"
+        python3 -m venv "$venv" || fail "python3 has no venv module (Debian: apt-get install python3-venv)"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" ||
+            fail "the Python packages cannot be installed"
+        printf '%s\n' "$wanted" > "$venv/installed"
+    fi
+    python=$PWD/$venv/bin/python
+}
+
 [ $# -ge 1 ] || fail "say where sortie is: $0 target/debug/sortie"
+if [ "$1" = judge ]; then
+    shift
+    prepare
+    PYTHONDONTWRITEBYTECODE=1 exec "$python" "$here/discovery.py" "$@"
+fi
 [ -x "$1" ] || fail "\`$1\` is no program; \`cargo build --package sortie\` makes it"
 SORTIE=$(realpath "$1")
 export SORTIE
 shift
-for tool in python3 cargo; do
-    command -v "$tool" > /dev/null || fail "$tool is needed"
-done
+command -v cargo > /dev/null || fail "cargo is needed"
 
 scratch=$(mktemp -d)
 pids=
@@ -53,16 +71,7 @@ for name in $(env | sed -n 's/^\(\(SORTIE_\|CLOUDSDK_\|GOOGLE_\|GCE_\|STORAGE_\)
 done
 mkdir "$scratch/home"
 
-# prepare: a venv that is as requirements.txt says.
-wanted=$(cat "$here/requirements.txt")
-if [ "$(cat "$venv/installed" 2> /dev/null)" != "$wanted" ]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv" || fail "python3 has no venv module (Debian: apt-get install python3-venv)"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" ||
-        fail "the Python packages cannot be installed"
-    printf '%s\n' "$wanted" > "$venv/installed"
-fi
-python=$PWD/$venv/bin/python
+prepare
 
 export HOME="$scratch/home" CARGO_HOME="$cargo_home" RUSTUP_HOME="$rustup_home"
 export CLOUDSDK_CONFIG="$scratch/home/gcloud" PYTHONDONTWRITEBYTECODE=1 TMPDIR="$scratch"

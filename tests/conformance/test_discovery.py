@@ -190,6 +190,20 @@ def test_the_command_line_tells_by_its_exit_code(tmp_path: Path) -> None:
         file.write_text(json.dumps(exchange) + "\n")
         ended = subprocess.run([sys.executable, discovery.__file__, str(file)], capture_output=True, text=True)
         assert (ended.returncode, "request.x is unknown" in ended.stdout) == (code, code == 1), ended
+        assert ended.stdout.endswith(f"1 exchanges, {code} problems\n"), ended
+
+
+def test_a_problem_of_many_runs_is_told_once_and_silence_is_no_proof(tmp_path: Path) -> None:
+    file = tmp_path / "said.jsonl"
+    runs = ("01M87CD03ANZWC88Q1J9M3S3NP", "01M87CD03ANZWC88Q1J9M3S3NQ")
+    said = [INSERT | {"url": f"/upload/storage/v1/b/b/o/runs%2F{run}", "method": "GET"} for run in runs]
+    file.write_text("".join(json.dumps(exchange) + "\n" for exchange in said))
+    heard, found = discovery.judge_files([str(file)])
+    assert (heard, list(found.values())) == (2, [2]), found
+    assert discovery.judge_files([str(tmp_path)]) == (heard, found)
+    file.write_text("")
+    assert discovery.main([str(file)]) == 1
+    assert discovery.main([str(tmp_path)]) == 1
 
 
 def changed(exchange: dict, place: list[str], value: Any) -> dict:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from emulators import BUCKET, PROJECT, Emulator
+from emulators import BUCKET, Emulator, gcloud_environment
 from google.cloud import storage
 from recorder import Recorder
 
@@ -21,17 +21,8 @@ Gcloud = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def gcloud(wire: Recorder, emulator: Emulator, tmp_path: Path) -> Gcloud:
     wire.side = "gcloud"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "CLOUDSDK_CONFIG": str(tmp_path / "config"),
-        "CLOUDSDK_CORE_PROJECT": PROJECT,
-        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
-        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{wire.url}/storage/v1/",
-        "CLOUDSDK_AUTH_ACCESS_TOKEN": emulator.token,
-    }
+    environment = gcloud_environment(emulator, tmp_path)
+    environment["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"] = f"{wire.url}/storage/v1/"
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         argv = ["gcloud", "storage", *arguments]

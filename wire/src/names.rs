@@ -10,6 +10,7 @@
 //! runs/<run>/claims/<task>.<attempt>                created before anything else
 //! runs/<run>/logs/<task>.<attempt>.<key>/<seq>-out  (or -err)
 //! runs/<run>/outputs/<task>.<attempt>.<key>.tar.gz
+//! runs/<run>/outputs/<task>.<attempt>.<key>.<n>.tar.gz
 //! runs/<run>/checkpoints/<task>.<attempt>.<key>/<seq>.tar.gz
 //! runs/<run>/reports/<task>.<attempt>.<key>.json    written once, last
 //! ```
@@ -243,6 +244,12 @@ impl AttemptObjects {
     /// The packed output directory.
     pub fn outputs(&self) -> String {
         format!("{}{}.{}.tar.gz", self.run.outputs(), self.attempt, self.key)
+    }
+
+    /// A packed directory that was collected beside the outputs, by its place in the spec.
+    pub fn collected(&self, index: usize) -> String {
+        let outputs = self.run.outputs();
+        format!("{outputs}{}.{}.{index}.tar.gz", self.attempt, self.key)
     }
 
     /// The prefix of the attempt's log chunks.

@@ -1,6 +1,5 @@
 //! Executions and their tasks: start, read, cancel, delete.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 
 use super::job::{check_etag, done, find as find_job};
 use super::overrides::{self, Plan};
-use super::page::{Page, Place, place};
+use super::page::{Page, place};
 use super::record::{Execution, Job, Operation, Subject, Task, TaskState};
 use super::state::{State, Stop};
 use super::{show, spec, supervise};
@@ -20,7 +19,7 @@ use crate::disk::Durability;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema;
 
-fn missing(id: &str) -> Refusal {
+pub(crate) fn missing(id: &str) -> Refusal {
     Refusal::not_found(format!(
         "Resource '{id}' of kind 'EXECUTION' was not found: it does not exist."
     ))
@@ -286,68 +285,6 @@ pub(crate) fn delete(state: &Arc<State>, call: &Call, job: &str, id: &str) -> Ou
         &state.records(),
         &operation,
     )))
-}
-
-pub(crate) fn tasks(state: &State, call: &Call, job: &str, id: &str) -> Outcome<Answer> {
-    let page = Page::of(call)?;
-    let records = state.records();
-    let mut chosen: Vec<&Execution> = match id {
-        "-" => records.executions.values().collect(),
-        id => records.executions.get(id).into_iter().collect(),
-    };
-    chosen.retain(|execution| job == "-" || execution.job == job);
-    if chosen.is_empty() && id != "-" {
-        return Err(missing(id));
-    }
-    page.sorted("tasks", tasks_of(chosen), |(execution, index, task)| {
-        show::task(state, execution, index, task)
-    })
-}
-
-type TaskOf<'a> = (&'a Execution, usize, &'a Task);
-
-/// The tasks of these executions, newest execution first, and in the order of their indices within each.
-pub(crate) fn tasks_of(
-    mut executions: Vec<&Execution>,
-) -> impl Iterator<Item = (Place, TaskOf<'_>)> {
-    executions.sort_unstable_by_key(|execution| Reverse((execution.created, &execution.id)));
-    let tasks = executions.into_iter().flat_map(|execution| {
-        let tasks = execution.tasks.iter().enumerate();
-        tasks.map(move |(index, task)| (execution, index, task))
-    });
-    tasks.map(|(execution, index, task)| {
-        let order = format!("{}/{:06}", execution.id, 999_999 - index);
-        (place(execution.created, &order), (execution, index, task))
-    })
-}
-
-pub(crate) fn task(state: &State, call: &Call, job: &str, id: &str, task: &str) -> Outcome<Answer> {
-    let shown = find_task(state, job, id, task, |execution, index, task| {
-        show::task(state, execution, index, task)
-    })?;
-    answer::selected(call, shown)
-}
-
-/// Looks at a task by its name; execution and job may be `-`.
-pub(crate) fn find_task<T>(
-    state: &State,
-    job: &str,
-    id: &str,
-    task: &str,
-    look: impl FnOnce(&Execution, usize, &Task) -> T,
-) -> Outcome<T> {
-    let absent = || {
-        Refusal::not_found(format!(
-            "Resource '{task}' of kind 'TASK' was not found: it does not exist."
-        ))
-    };
-    let (execution, number) = task.rsplit_once("-task").ok_or_else(absent)?;
-    let found = if id == "-" { execution } else { id };
-    let seen = self::look(state, job, found, |found| {
-        let index: usize = number.parse().ok().filter(|_| found.id == execution)?;
-        Some(look(found, index, found.tasks.get(index)?))
-    })?;
-    seen.ok_or_else(absent)
 }
 
 /// Ends an execution for a reason that is none of its tasks'.

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::page::{Page, place};
-use super::record::{Job, Policy, Subject};
+use super::record::{Job, Subject};
 use super::state::{State, Stop};
 use super::{show, spec, validate};
 use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::disk::Durability;
+use crate::policy::{self, Policy};
 use crate::refusal::{Outcome, Refusal};
-use crate::schema::{self, Field, Kind};
+use crate::schema;
 
 pub(crate) fn missing(id: &str) -> Refusal {
     Refusal::not_found(format!(
@@ -218,39 +219,20 @@ fn doom(state: &State, job: &str) -> Vec<String> {
     finished
 }
 
-pub(crate) fn get_policy(state: &State, id: &str) -> Outcome<Answer> {
+pub(crate) async fn get_policy(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
+    let requested = policy::requested(call).await?;
     let job = find(state, id)?;
-    Ok(answer::json(&job.policy.to_json()))
+    Ok(answer::json(&job.policy.shown(requested)?))
 }
 
 pub(crate) async fn set_policy(state: &Arc<State>, call: &mut Call, id: &str) -> Outcome<Answer> {
-    const POLICY: &[Field] = &[
-        ("auditConfigs", Kind::Any),
-        ("bindings", Kind::List(&Kind::Any)),
-        ("etag", Kind::Text),
-        ("version", Kind::Int32),
-    ];
-    const REQUEST: &[Field] = &[
-        ("policy", Kind::Message(POLICY)),
-        ("updateMask", Kind::Text),
-    ];
-    let given = schema::message(REQUEST, call.json().await?, "")?;
-    let mut job = find(state, id)?;
-    let policy = given.get("policy").cloned().unwrap_or_default();
-    check_etag(
-        policy.get("etag").and_then(Value::as_str),
-        &job.policy.etag(),
-    )?;
-    job.policy = Policy {
-        serial: job.policy.serial + 1,
-        version: policy.get("version").and_then(Value::as_i64).unwrap_or(0),
-        bindings: policy
-            .get("bindings")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default(),
+    let given = policy::given(call).await?;
+    let job = {
+        let mut records = state.records();
+        let job = records.jobs.get_mut(id).ok_or_else(|| missing(id))?;
+        job.policy.replace(&given)?;
+        job.clone()
     };
-    state.records().jobs.insert(id.to_owned(), job.clone());
     state.save_job(&job, Durability::Synced)?;
     Ok(answer::json(&job.policy.to_json()))
 }
@@ -261,26 +243,7 @@ pub(crate) async fn test_permissions(
     call: &mut Call,
     id: &str,
 ) -> Outcome<Answer> {
-    const REQUEST: &[Field] = &[("permissions", Kind::List(&Kind::Text))];
-    let given = schema::message(REQUEST, call.json().await?, "")?;
+    let permissions = policy::permissions(call).await?;
     find(state, id)?;
-    Ok(answer::json(&Value::Object(given)))
-}
-
-impl Policy {
-    fn etag(&self) -> String {
-        use base64::prelude::{BASE64_STANDARD, Engine as _};
-        BASE64_STANDARD.encode(self.serial.to_be_bytes())
-    }
-
-    fn to_json(&self) -> Value {
-        let mut json = json!({"etag": self.etag()});
-        if self.version > 0 {
-            json["version"] = self.version.into();
-        }
-        if !self.bindings.is_empty() {
-            json["bindings"] = json!(self.bindings);
-        }
-        json
-    }
+    Ok(answer::json(&permissions))
 }

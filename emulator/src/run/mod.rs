@@ -14,6 +14,7 @@ mod show;
 mod spec;
 mod state;
 mod supervise;
+mod task;
 pub(crate) mod v1;
 mod validate;
 
@@ -120,7 +121,7 @@ async fn one_job(state: &Arc<State>, call: &mut Call, segment: &str) -> Outcome<
         (&Method::PATCH, (id, None)) => job::patch(state, call, id).await,
         (&Method::DELETE, (id, None)) => job::delete(state, call, id),
         (&Method::POST, (id, Some("run"))) => execution::run(state, call, id).await,
-        (&Method::GET, (id, Some("getIamPolicy"))) => job::get_policy(state, id),
+        (&Method::GET, (id, Some("getIamPolicy"))) => job::get_policy(state, call, id).await,
         (&Method::POST, (id, Some("setIamPolicy"))) => job::set_policy(state, call, id).await,
         (&Method::POST, (id, Some("testIamPermissions"))) => {
             job::test_permissions(state, call, id).await
@@ -143,10 +144,8 @@ async fn executions(
             (&Method::POST, (id, Some("cancel"))) => execution::cancel(state, call, job, id).await,
             _ => Err(router::nowhere()),
         },
-        [id, "tasks"] if call.method == Method::GET => execution::tasks(state, call, job, id),
-        [id, "tasks", task] if call.method == Method::GET => {
-            execution::task(state, call, job, id, task)
-        }
+        [id, "tasks"] if call.method == Method::GET => task::list(state, call, job, id),
+        [id, "tasks", task] if call.method == Method::GET => task::get(state, call, job, id, task),
         _ => Err(router::nowhere()),
     }
 }

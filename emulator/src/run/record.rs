@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::policy::Policy;
+
 /// A stored job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -18,14 +20,6 @@ pub(crate) struct Job {
     pub(crate) latest: Option<String>,
     #[serde(default)]
     pub(crate) policy: Policy,
-}
-
-/// A job's IAM policy.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Policy {
-    pub(crate) serial: u64,
-    pub(crate) version: i64,
-    pub(crate) bindings: Vec<Value>,
 }
 
 /// One run of a job.

@@ -148,6 +148,13 @@ fn condition(kind: &str, state: &str, time: Timestamp) -> Value {
     json!({"type": kind, "state": state, "lastTransitionTime": micros(time)})
 }
 
+/// An empty message is none.
+fn explain(condition: &mut Value, message: &str) {
+    if !message.is_empty() {
+        condition["message"] = message.into();
+    }
+}
+
 fn conditions(execution: &Execution) -> Vec<Value> {
     let begun = execution.started;
     let stage = |kind| match begun {
@@ -182,7 +189,7 @@ fn completed(execution: &Execution) -> Value {
         condition["message"] = "Cancelled by user.".into();
     } else if done {
         condition["executionReason"] = "NON_ZERO_EXIT_CODE".into();
-        condition["message"] = failure(execution).into();
+        explain(&mut condition, &failure(execution));
     }
     condition
 }
@@ -269,11 +276,11 @@ fn task_conditions(execution: &Execution, task: &Task) -> Vec<Value> {
         completed["executionReason"] = "CANCELLED".into();
     } else if task.state == TaskState::Failed {
         completed["executionReason"] = "NON_ZERO_EXIT_CODE".into();
-        completed["message"] = task
-            .last
-            .as_ref()
-            .map_or("", |last| last.message.as_str())
-            .into();
+        let last = task.last.as_ref();
+        explain(
+            &mut completed,
+            last.map_or("", |last| last.message.as_str()),
+        );
     }
     let mut conditions = vec![completed];
     if let Some(started) = task.started {

@@ -95,7 +95,7 @@ fn parse(outer: &Call, text: &[u8]) -> Outcome<Call> {
         ));
     }
     let inner = Bytes::copy_from_slice(inner);
-    Call::new(parts, Source::Whole(Some(inner)))
+    Call::new(parts, Source::whole(inner))
 }
 
 fn split(text: &[u8]) -> (&[u8], &[u8]) {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::access::Policy;
 use super::names;
 use super::precondition::Version;
 use crate::answer::{self, Answer};
@@ -67,15 +68,7 @@ pub(crate) struct BucketRecord {
     updated: Timestamp,
     /// What its owner set, as the API spells it.
     settings: Map<String, Value>,
-    policy: Policy,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Policy {
-    /// Counts the changes; the etag is made of it.
-    serial: u64,
-    version: i64,
-    bindings: Vec<Value>,
+    pub(super) policy: Policy,
 }
 
 impl BucketRecord {
@@ -85,19 +78,20 @@ impl BucketRecord {
 
     fn with_settings(name: &str, settings: Map<String, Value>) -> Self {
         let now = Timestamp::now();
-        let policy = Policy {
-            serial: 1,
-            version: 1,
-            bindings: Vec::new(),
-        };
         Self {
             name: name.to_owned(),
             metageneration: 1,
             created: now,
             updated: now,
             settings,
-            policy,
+            policy: Policy::default(),
         }
+    }
+
+    /// Something its owner set, by its JSON pointer.
+    pub(crate) fn setting(&self, pointer: &str) -> Option<&Value> {
+        let (first, rest) = pointer.strip_prefix('/')?.split_once('/')?;
+        self.settings.get(first)?.pointer(&format!("/{rest}"))
     }
 
     fn version(&self) -> Version {
@@ -131,12 +125,40 @@ impl BucketRecord {
             {
                 fields.insert("locationType".into(), "region".into());
             }
+            self.add_policies(fields);
         }
         json
     }
+
+    /// What a bucket has whether or not it was said, and in the spelling of answers.
+    fn add_policies(&self, fields: &mut Map<String, Value>) {
+        let access = fields.entry("iamConfiguration").or_insert(json!({}));
+        if let Some(access) = access.as_object_mut() {
+            let uniform = access
+                .entry("uniformBucketLevelAccess")
+                .or_insert(json!({"enabled": false}))
+                .clone();
+            // Its older name.
+            access.entry("bucketPolicyOnly").or_insert(uniform);
+            access
+                .entry("publicAccessPrevention")
+                .or_insert(json!("inherited"));
+        }
+        // What is deleted here is gone.
+        let deleted = fields
+            .entry("softDeletePolicy")
+            .or_insert(json!({"retentionDurationSeconds": "0"}));
+        if let Some(seconds) = deleted
+            .get("retentionDurationSeconds")
+            .and_then(Value::as_i64)
+        {
+            deleted["retentionDurationSeconds"] = seconds.to_string().into();
+        }
+        deleted["effectiveTime"] = clock::millis(self.created).into();
+    }
 }
 
-fn etag(serial: u64) -> String {
+pub(super) fn etag(serial: u64) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     BASE64_STANDARD.encode(serial.to_be_bytes())
 }
@@ -247,103 +269,4 @@ pub(crate) async fn delete(site: &Site, call: &Call, scope: &Scope<'_>) -> Outco
     Conditions::of(call)?.check(Some(crate::lock::lock(&bucket.record).version()))?;
     site.store.delete_bucket(&bucket).await?;
     Ok(answer::no_content())
-}
-
-pub(crate) fn get_policy(site: &Site, call: &Call, scope: &Scope<'_>) -> Outcome<Answer> {
-    scope.rights.require_owner("storage.buckets.getIamPolicy")?;
-    let bucket = scope.bucket(site)?;
-    let record = crate::lock::lock(&bucket.record);
-    let conditional = record
-        .policy
-        .bindings
-        .iter()
-        .any(|binding| binding.get("condition").is_some());
-    if conditional
-        && call
-            .query
-            .number("optionsRequestedPolicyVersion")?
-            .unwrap_or(1)
-            < 3
-    {
-        return Err(Refusal::invalid(
-            "Requested policy version must be 3 to see bindings with conditions.",
-        ));
-    }
-    Ok(answer::json(&record.policy.to_json(&bucket.name)))
-}
-
-pub(crate) async fn set_policy(site: &Site, call: &mut Call, scope: &Scope<'_>) -> Outcome<Answer> {
-    const POLICY: &[Field] = &[
-        ("bindings", Kind::List(&Kind::Any)),
-        ("etag", Kind::Text),
-        ("kind", Kind::Output),
-        ("resourceId", Kind::Output),
-        ("version", Kind::Int32),
-    ];
-    scope.rights.require_owner("storage.buckets.setIamPolicy")?;
-    let bucket = scope.bucket(site)?;
-    let given = schema::message(POLICY, call.json().await?, "")?;
-    let name = bucket.name.clone();
-    let json = bucket.update(move |record| {
-        record.policy.replace(&given)?;
-        Ok(record.policy.to_json(&name))
-    });
-    Ok(answer::json(&json.await?))
-}
-
-pub(crate) fn test_permissions(site: &Site, call: &Call, scope: &Scope<'_>) -> Outcome<Answer> {
-    scope.bucket(site)?;
-    let asked: Vec<&str> = call.query.all("permissions").collect();
-    let held: Vec<&str> = asked
-        .into_iter()
-        .filter(|name| scope.rights.require_owner(name).is_ok())
-        .collect();
-    let mut json = json!({"kind": "storage#testIamPermissionsResponse"});
-    if !held.is_empty() {
-        json["permissions"] = json!(held);
-    }
-    Ok(answer::json(&json))
-}
-
-impl Policy {
-    fn to_json(&self, bucket: &str) -> Value {
-        let mut json = json!({
-            "kind": "storage#policy",
-            "resourceId": format!("projects/_/buckets/{bucket}"),
-            "version": self.version,
-            "etag": etag(self.serial),
-        });
-        if !self.bindings.is_empty() {
-            json["bindings"] = json!(self.bindings);
-        }
-        json
-    }
-
-    fn replace(&mut self, given: &Map<String, Value>) -> Outcome<()> {
-        let current = etag(self.serial);
-        if given.get("etag").is_some_and(|etag| *etag != current) {
-            return Err(Refusal::condition_not_met("If-Match"));
-        }
-        let version = given.get("version").and_then(Value::as_i64).unwrap_or(1);
-        let bindings = given
-            .get("bindings")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        if version < 3
-            && bindings
-                .iter()
-                .any(|binding| binding.get("condition").is_some())
-        {
-            return Err(Refusal::invalid(
-                "Policy version must be 3 to hold bindings with conditions.",
-            ));
-        }
-        *self = Self {
-            serial: self.serial + 1,
-            version,
-            bindings,
-        };
-        Ok(())
-    }
 }

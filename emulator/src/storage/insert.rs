@@ -1,5 +1,6 @@
 //! Uploads in one request; those in many begin here too.
 
+use bytes::Bytes;
 use http::Method;
 
 use super::attributes::{Attributes, Claims, Draft};
@@ -9,6 +10,7 @@ use super::precondition::Conditions;
 use super::store::{Insertion, may_replace};
 use super::{Scope, names, resumable};
 use crate::answer::{self, Answer};
+use crate::body::Source;
 use crate::call::Call;
 use crate::config::Permission;
 use crate::refusal::{Outcome, Refusal};
@@ -50,7 +52,7 @@ async fn media(site: &Site, call: &mut Call, scope: &Scope<'_>) -> Outcome<Answe
 /// First part the resource, second part the bytes.
 async fn related(site: &Site, call: &mut Call, scope: &Scope<'_>) -> Outcome<Answer> {
     let boundary = multipart::boundary(call.header("content-type").unwrap_or_default())?;
-    let mut body = std::mem::replace(&mut call.body, crate::body::Source::Whole(None));
+    let mut body = std::mem::replace(&mut call.body, Source::whole(Bytes::new()));
     let taken = take_related(site, call, scope, Parts::new(&mut body, &boundary)).await;
     call.body = body;
     let (draft, content, conditions) = taken?;

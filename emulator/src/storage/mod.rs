@@ -1,5 +1,6 @@
 //! The storage JSON API.
 
+mod access;
 mod attributes;
 mod batch;
 mod bucket;
@@ -8,9 +9,10 @@ mod content;
 mod edit;
 mod holdings;
 mod insert;
+pub(crate) mod lifecycle;
 mod list;
 mod media;
-mod multipart;
+pub(crate) mod multipart;
 mod names;
 mod object;
 mod precondition;
@@ -99,11 +101,11 @@ async fn json_api(
             _ => Err(Refusal::method_not_allowed()),
         },
         [_, "iam"] => match call.method {
-            Method::GET => bucket::get_policy(site, call, &scope),
-            Method::PUT => bucket::set_policy(site, call, &scope).await,
+            Method::GET => access::get_policy(site, call, &scope),
+            Method::PUT => access::set_policy(site, call, &scope).await,
             _ => Err(Refusal::method_not_allowed()),
         },
-        [_, "iam", "testPermissions"] => bucket::test_permissions(site, call, &scope),
+        [_, "iam", "testPermissions"] => access::test_permissions(site, call, &scope),
         [_, "o"] => match call.method {
             Method::GET => list::list(site, call, &scope),
             Method::POST => insert::metadata_only(site, call, &scope).await,

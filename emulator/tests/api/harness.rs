@@ -68,7 +68,11 @@ impl Server {
     }
 
     pub(crate) async fn with_options(options: Options) -> Self {
-        let state = TempDir::new().unwrap();
+        Self::on_with(TempDir::new().unwrap(), options).await
+    }
+
+    /// On state that may be there already.
+    pub(crate) async fn on_with(state: TempDir, options: Options) -> Self {
         let config = config(state.path());
         Self::serving(state, Emulator::start_with(config, options).await.unwrap()).await
     }

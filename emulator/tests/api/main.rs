@@ -6,12 +6,15 @@
     reason = "bodies are written where they are passed"
 )]
 
+mod around;
 mod buckets;
 mod content;
 mod cut;
 mod doors;
+mod exchanges;
 mod harness;
 mod jobs;
+mod lifecycle;
 mod lists;
 mod many;
 mod namespaces;

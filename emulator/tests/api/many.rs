@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use emulator::Container;
+use emulator::{Container, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -208,4 +208,39 @@ async fn a_container_in_this_process_is_held_to_the_contract() {
         (&json!(5), &json!(4))
     );
     json_of(server.request(Method::DELETE, &format!("{JOBS}/many"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_processes_a_cancel_leaves_none() {
+    let server = Server::with_options(Options {
+        concurrency: 6,
+        ..Options::default()
+    })
+    .await;
+    let script = "test $CLOUD_RUN_TASK_INDEX -lt 20 || { echo $$; exec sleep 1000; }";
+    let container = json!({"image": "example.test/image:1", "command": ["sh", "-c", script]});
+    let task = json!({"maxRetries": 0, "containers": [container]});
+    let job = json!({"template": {"taskCount": 200, "template": task}});
+    server.create_job_with("many", job).await;
+    let (operation, path) = server.run("many", json!({})).await;
+    let execution = json_of(server.get(&path)).await;
+    let pids = eventually(async || {
+        let logs = (20..26).map(|task| server.log_path(&execution, task, 0));
+        let pids: Option<Vec<String>> = logs
+            .map(|log| std::fs::read_to_string(log).ok())
+            .map(|pid| pid.filter(|pid| pid.ends_with('\n')))
+            .collect();
+        pids
+    })
+    .await;
+    json_of(server.post(&format!("{path}:cancel")).json(&json!({}))).await;
+    let ended = server.wait(&operation).await;
+    let execution = &ended["response"];
+    assert_eq!(execution["succeededCount"], 20, "{execution}");
+    assert_eq!(execution["cancelledCount"], 180);
+    for pid in pids {
+        let alive = std::path::Path::new("/proc").join(pid.trim()).exists();
+        assert!(!alive, "{pid} is still there");
+    }
+    assert!(!server.log_path(execution, 26, 0).exists());
 }

@@ -316,4 +316,8 @@ async fn a_crash_fails_what_ran_and_kills_survivors() {
     assert_eq!(execution["conditions"][0]["reason"], "INTERNAL");
     assert_eq!(execution["failedCount"], 1);
     assert!(execution.get("runningCount").is_none());
+    let tasks = format!("/v2/{}/tasks", execution["name"].as_str().unwrap());
+    let task = json_of(server.get(&tasks)).await["tasks"][0].take();
+    // It has nothing to say of its attempt, and says nothing.
+    assert!(task["conditions"][0].get("message").is_none(), "{task}");
 }

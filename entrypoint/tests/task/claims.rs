@@ -103,14 +103,14 @@ fn a_start_of_a_newer_version_is_reported_too() {
     let site = Site::start();
     let run = RunId::new();
     let start = format!(
-        r#"{{"version":2,"run":"{run}","start":0,"tasks":[{{"index":0,"task":0,"count":1,"spec":0}}],"specs":[]}}"#
+        r#"{{"version":3,"run":"{run}","start":0,"tasks":[{{"index":0,"task":0,"count":1,"spec":0}}],"specs":[]}}"#
     );
     site.put(&run.start(0), start);
     let ran = Task::of_run(&site, run).finish();
     assert_eq!(ran.code(), 125);
     let problem = ran.report().problem.unwrap();
     assert_eq!(problem.reason, Reason::Spec);
-    assert!(problem.message.contains("version 2"), "{problem:?}");
+    assert!(problem.message.contains("version 3"), "{problem:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod claims;
 mod commands;
 mod ends;
+mod grading;
 mod inputs;
 mod logs;
 mod memory;
@@ -13,6 +14,7 @@ mod outputs;
 mod processes;
 mod proxy;
 mod site;
+mod steps;
 mod task;
 
 use wire::contract::{Command, Spec};

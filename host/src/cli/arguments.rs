@@ -385,6 +385,11 @@ pub(super) struct EmulatorArguments {
     /// Let storage be used without a token, as Google's clients do with STORAGE_EMULATOR_HOST. Cloud Run always needs one.
     #[arg(long)]
     anonymous: bool,
+
+    /// A word of the command that plays a job's container, as often as it has words. It is given `--image=I --cpu=C --memory=M -- COMMAND…`; without it, the
+    /// job's command is started as a process.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    runner: Vec<OsString>,
 }
 
 impl EmulatorArguments {
@@ -407,6 +412,8 @@ impl EmulatorArguments {
             region: self.region,
             bucket: self.bucket,
             anonymous: self.anonymous,
+            runner: self.runner,
+            token: env.text("SORTIE_EMULATOR_TOKEN"),
         })
     }
 }

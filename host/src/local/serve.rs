@@ -1,5 +1,6 @@
 //! The emulator's side: for local mode in the background, and as `sortie emulator` for other programs.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use super::{ACCOUNT, BUCKET, PROJECT, REGION};
 use crate::error::Error;
 
 /// What `sortie emulator` was asked to serve.
-#[derive(Debug)]
 pub(crate) struct Serve {
     /// Where its state lies.
     pub state: PathBuf,
@@ -28,18 +28,22 @@ pub(crate) struct Serve {
     pub bucket: Option<String>,
     /// Whether storage asks for no token.
     pub anonymous: bool,
+    /// What plays a job's container; empty = the job's command as a process.
+    pub runner: Vec<OsString>,
+    /// The token with all rights, where the caller wants to know it beforehand.
+    pub token: Option<String>,
 }
 
 /// `sortie emulator`: serves until SIGINT or SIGTERM, after printing the environment for its clients.
 pub(crate) async fn serve(serve: Serve) -> Result<(), Error> {
     let terminated = terminated()?;
-    let token = new_token()?;
+    let token = serve.token.clone().map_or_else(new_token, Ok)?;
     let config = Config {
         state: serve.state.clone(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, serve.port)),
         project: serve.project.clone(),
         region: serve.region.clone(),
-        runner: Vec::new(),
+        runner: serve.runner.clone(),
         owner_token: token.clone(),
         anonymous_storage: serve.anonymous,
         container_account: account(&serve.project),

@@ -11,6 +11,8 @@ pub(crate) struct Base {
     pub(crate) client: Client,
     pub(crate) host: String,
     pub(crate) repository: String,
+    /// Who runs the image's commands; nobody named is root.
+    pub(crate) user: String,
 }
 
 /// Media types of manifest, config and layer, and of an index.
@@ -37,6 +39,7 @@ impl Base {
             client: wire::api::http_client().unwrap(),
             host: host.to_owned(),
             repository: repository.to_owned(),
+            user: String::new(),
         }
     }
 
@@ -105,7 +108,7 @@ impl Base {
         let ids: Vec<_> = layers.iter().map(|(_, bytes)| diff_id(bytes)).collect();
         let config = json!({
             "os": "linux", "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": ids},
-            "config": {"Env": ["PATH=/bin:/usr/local/bin", "KEPT=yes"], "Cmd": ["/bin/sh"]},
+            "config": {"Env": ["PATH=/bin:/usr/local/bin", "KEPT=yes"], "Cmd": ["/bin/sh"], "User": self.user},
         });
         let config = config.to_string();
         let digest = self.blob(config.as_bytes()).await;

@@ -35,7 +35,8 @@ impl Server {
              http: {{addr: '127.0.0.1:0', secret: s}}\n"
         );
         if closed {
-            config += &format!("auth: {{htpasswd: {{realm: r, path: {root}/passwords}}}}\n");
+            let passwords = format!("{{htpasswd: {{realm: r, path: {root}/passwords}}}}");
+            config = format!("{config}auth: {passwords}\n");
         }
         let file = data.path().join("config.yml");
         std::fs::write(&file, config).unwrap();

@@ -1,4 +1,4 @@
-//! The documents that host and entrypoint exchange, version 1.
+//! The documents that host and entrypoint exchange, version 2.
 //!
 //! | document | object | written by | read by |
 //! |---|---|---|---|
@@ -11,25 +11,29 @@
 //!
 //! All are JSON. Every document begins with its `version`; a reader refuses one it does not know,
 //! and says which program to update ([`ContractError::Version`]). Within a version, fields may be
-//! added but never change their meaning.
+//! added that a reader may ignore; what it must not ignore (a step to be run, a file to be there)
+//! makes a new version. Version 2 brought steps, prepared files and collected directories.
 
 mod byte_string;
 mod report;
 mod spec;
 mod start;
+mod steps;
 
 pub use byte_string::ByteString;
 pub use report::{
-    Archive, CLAIM_KEY, Captured, Claim, Outcome, Outputs, Phases, Problem, Reason, Report, Skipped,
+    Archive, CLAIM_KEY, Captured, Claim, Collected, CommandEnd, Outcome, Outputs, Phases, Problem,
+    Reason, Report, Skipped,
 };
 pub use spec::{Command, Input, InputKind, Pack, Spec, check_input_name};
 pub use start::{RunPlan, RunRecord, SpecSource, Start, TaskRange};
+pub use steps::{Collect, PreparedFile, STEP_GRACE_MS, Stage, Step, StepReport};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// The version of the contract this build speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The environment variable that names the start: the only thing passed through Cloud Run.
 pub const SORTIE_RUN: &str = "SORTIE_RUN";

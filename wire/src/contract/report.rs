@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ByteString;
+use super::{ByteString, StepReport};
 use crate::names::{Attempt, RunId};
 
 /// The custom metadata of a claim's object that repeats its `key_sha256`.
@@ -57,6 +57,15 @@ pub struct Report {
     pub stderr: Captured,
     /// The output directory.
     pub outputs: Outputs,
+    /// The steps that were begun, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepReport>,
+    /// How the command itself ended, where a post step decided `outcome` and `code`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandEnd>,
+    /// The spec's `collect`, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collected: Vec<Collected>,
     /// Where the time went.
     pub phases: Phases,
     /// When the entrypoint began.
@@ -65,11 +74,49 @@ pub struct Report {
     pub finished_at: Timestamp,
 }
 
+impl Report {
+    /// How the command itself ended, whatever decided how the task did.
+    pub fn command_end(&self) -> CommandEnd {
+        self.command.unwrap_or(CommandEnd {
+            outcome: self.outcome,
+            code: self.code,
+            signal: self.signal,
+        })
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandEnd {
+    /// Whose doing it was.
+    pub outcome: Outcome,
+    /// As a shell gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+}
+
+/// What became of a collected directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// As in the spec.
+    pub name: ByteString,
+    /// What was packed. An archive that is an object is
+    /// [`AttemptObjects::collected`](crate::names::AttemptObjects::collected), with this entry's place in the list.
+    pub outputs: Outputs,
+    /// Why it is lost, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Before the command: fetching, verifying, unpacking, the user.
+    /// Before the command: fetching, verifying, unpacking, the user, a setup or pre step. Or before a post step that
+    /// was to decide: then `command` says how the command ended.
     Setup,
     /// The command could not be started: code 126 or 127.
     Exec,
@@ -129,6 +176,8 @@ pub enum Reason {
     Exec,
     /// The outputs could not be packed or sent.
     Outputs,
+    /// A setup or pre step failed, or the post steps could not be run.
+    Step,
 }
 
 /// One stream of the command.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ARGUMENT_LIMIT, ByteString, ContractError, VERSION};
+use super::steps::{check_collect, check_files, check_path};
+use super::{ARGUMENT_LIMIT, ByteString, Collect, ContractError, PreparedFile, Step, VERSION};
 
 /// What one task does. Times are whole milliseconds, sizes bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,42 @@ pub struct Spec {
     /// Between two uploads of the output directory while the command runs; at least 1. Absent = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval_ms: Option<u64>,
+    /// Added to the environment too: paths relative to the workspace, made absolute where it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workspace_env: BTreeMap<String, ByteString>,
+    /// To be there before any step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PreparedFile>,
+    /// Run as root, one after the other, before anything else. The first that fails ends the task, with
+    /// [`Outcome::Setup`](super::Outcome::Setup); what came to lie in `output/` comes home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<Step>,
+    /// Run as the command's user, before it; the first that fails ends the task likewise. What a step leaves running
+    /// runs on beside the command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre: Vec<Step>,
+    /// Run as the command's user when the command, and all that runs, is gone; not after a cancel, and not where the
+    /// command could not be started. One that fails does not keep the next from running.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post: Vec<Step>,
+    /// Whether the first post step that fails, or else the last, decides how the task ended.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub post_decides: bool,
+    /// Fetched only when the command is gone, for the post steps alone: appear at `input/<name>` too, in the place of
+    /// whatever is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_inputs: Vec<Input>,
+    /// What comes home beside `output/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collect: Vec<Collect>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Spec {
@@ -56,12 +93,27 @@ impl Spec {
             log_interval_ms: 1_000,
             output_limit: None,
             checkpoint_interval_ms: None,
+            workspace_env: BTreeMap::new(),
+            files: Vec::new(),
+            setup: Vec::new(),
+            pre: Vec::new(),
+            post: Vec::new(),
+            post_decides: false,
+            post_inputs: Vec::new(),
+            collect: Vec::new(),
         }
     }
 
     /// The command's own time limit.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout_ms.map(Duration::from_millis)
+    }
+
+    /// At the most so long may all steps take together, beside the command's own time.
+    pub fn steps_time(&self) -> Duration {
+        let steps = [&self.setup, &self.pre, &self.post].into_iter().flatten();
+        let ms = steps.fold(0, |sum: u64, step| sum.saturating_add(step.longest_ms()));
+        Duration::from_millis(ms)
     }
 
     /// Refuses what no kernel or clock would take, so that the host can say so before anything is sent.
@@ -72,8 +124,21 @@ impl Spec {
         for (name, value) in &self.env {
             check_env(name, &value.0)?;
         }
+        for (name, path) in &self.workspace_env {
+            check_env(name, &path.0)?;
+            check_path(path)?;
+        }
+        for step in [&self.setup, &self.pre, &self.post].into_iter().flatten() {
+            step.command.check()?;
+        }
+        check_files(&self.files)?;
+        check_collect(&self.collect)?;
+        self.check_inputs()
+    }
+
+    fn check_inputs(&self) -> Result<(), ContractError> {
         let mut names = BTreeSet::new();
-        for input in &self.inputs {
+        for input in self.inputs.iter().chain(&self.post_inputs) {
             check_input_name(&input.name.0)?;
             if !names.insert(&input.name.0) {
                 return Err(invalid(format!(
@@ -197,7 +262,7 @@ fn too_long(what: &str, length: usize) -> ContractError {
     ))
 }
 
-fn invalid(what: String) -> ContractError {
+pub(super) fn invalid(what: String) -> ContractError {
     ContractError::Invalid { what }
 }
 
@@ -222,8 +287,8 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_by_its_version() {
-        let error = Spec::from_json(br#"{"version":2,"anything":[]}"#).unwrap_err();
-        assert!(error.to_string().contains("version 2"), "{error}");
+        let error = Spec::from_json(br#"{"version":3,"anything":[]}"#).unwrap_err();
+        assert!(error.to_string().contains("version 3"), "{error}");
     }
 
     #[test]
@@ -238,6 +303,74 @@ mod tests {
         let mut spec = argv(&["true"]);
         spec.env.insert("A=B".to_owned(), "x".into());
         assert!(spec.check().is_err());
+    }
+
+    #[test]
+    fn what_lies_outside_the_workspace_is_refused() {
+        let refused = |change: &dyn Fn(&mut Spec, ByteString)| {
+            for bad in [
+                "",
+                "/etc/passwd",
+                "../x",
+                "a/../../x",
+                "a//b",
+                "a/.",
+                "a\0b",
+            ] {
+                let mut spec = argv(&["true"]);
+                change(&mut spec, bad.into());
+                assert!(spec.check().is_err(), "{bad}");
+            }
+            let mut spec = argv(&["true"]);
+            change(&mut spec, "a/b.c".into());
+            assert!(spec.check().is_ok());
+        };
+        let (content, name) = (ByteString::default(), ByteString::from("sessions"));
+        refused(&|spec, path| {
+            let content = content.clone();
+            spec.files.push(PreparedFile { path, content });
+        });
+        refused(&|spec, path| {
+            let name = name.clone();
+            spec.collect.push(Collect { path, name });
+        });
+        refused(&|spec, path| drop(spec.workspace_env.insert("DIR".to_owned(), path)));
+    }
+
+    #[test]
+    fn what_comes_home_has_names_of_its_own() {
+        for bad in ["output", "stdout", "report.json", ".partial", "a/b", ""] {
+            let mut spec = argv(&["true"]);
+            let (path, name) = ("a".into(), bad.into());
+            spec.collect.push(Collect { path, name });
+            assert!(spec.check().is_err(), "{bad}");
+        }
+        let mut spec = argv(&["true"]);
+        let twice = Collect {
+            path: "a".into(),
+            name: "sessions".into(),
+        };
+        spec.collect = vec![twice.clone(), twice];
+        let words = spec.check().unwrap_err().to_string();
+        assert_eq!(words, "two directories come home as `sessions`");
+    }
+
+    #[test]
+    fn a_post_input_has_a_name_of_its_own_and_steps_are_commands() {
+        let input = Input {
+            name: "repo".into(),
+            kind: InputKind::File,
+            packs: Vec::new(),
+        };
+        let mut spec = argv(&["true"]);
+        (spec.inputs, spec.post_inputs) = (vec![input.clone()], vec![input]);
+        assert!(spec.check().is_err());
+        let mut spec = argv(&["true"]);
+        spec.post.push(Step::new(Command::Argv(Vec::new())));
+        assert!(spec.check().is_err());
+        spec.post = vec![Step::new(Command::Shell("true".into()))];
+        assert!(spec.check().is_ok());
+        assert_eq!(spec.steps_time(), Duration::from_secs(603));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::job::missing as missing_job;
 use super::page::{Page, place};
 use super::record::Execution;
 use super::state::State;
-use super::{execution, job, split};
+use super::{execution, job, split, task};
 use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::metadata::PROJECT_NUMBER;
@@ -50,7 +50,7 @@ pub(crate) async fn route(
         ["executions", segment] => one_execution(state, call, segment).await,
         ["tasks"] if call.method == Method::GET => list_tasks(state, call),
         ["tasks", id] if call.method == Method::GET => {
-            let task = execution::find_task(state, "-", "-", id, |execution, index, task| {
+            let task = task::find(state, "-", "-", id, |execution, index, task| {
                 show::task(state, execution, index, task)
             })?;
             answer::selected(call, task)
@@ -176,7 +176,7 @@ fn list_tasks(state: &State, call: &Call) -> Outcome<Answer> {
         .values()
         .filter(|execution| selector.takes(&show::task_labels(execution)))
         .collect();
-    page.sorted_v1("TaskList", execution::tasks_of(chosen), |entry| {
+    page.sorted_v1("TaskList", task::of(chosen), |entry| {
         let (execution, index, task) = entry;
         show::task(state, execution, index, task)
     })

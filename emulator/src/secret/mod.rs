@@ -1,14 +1,17 @@
 //! A small Secret Manager, in memory only: what it holds is gone with the process.
 
+mod version;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use self::version::Version;
 use crate::answer::{self, Answer};
+use crate::around;
 use crate::call::Call;
 use crate::clock::micros;
 use crate::lock::lock;
@@ -17,9 +20,6 @@ use crate::refusal::{Outcome, Refusal};
 use crate::router;
 use crate::schema::{self, Field, Kind};
 use crate::server::Site;
-
-/// Google's limit on a version's payload.
-const PAYLOAD_LIMIT: usize = 64 * 1024;
 
 const SECRET: &[Field] = &[
     ("annotations", Kind::Map),
@@ -36,11 +36,6 @@ const SECRET: &[Field] = &[
     ("versionDestroyTtl", Kind::Duration),
 ];
 
-const ADD: &[Field] = &[(
-    "payload",
-    Kind::Message(&[("data", Kind::Text), ("dataCrc32c", Kind::Int64)]),
-)];
-
 /// All secrets.
 #[derive(Default)]
 pub(crate) struct Secrets(Mutex<BTreeMap<String, Secret>>);
@@ -53,15 +48,8 @@ struct Secret {
     versions: Vec<Version>,
 }
 
-struct Version {
-    created: Timestamp,
-    value: Vec<u8>,
-    /// Whether its checksum came with it.
-    checked: bool,
-}
-
 impl Secrets {
-    /// The value of a secret's version; `latest` or a number. The secret may be named in full.
+    /// The value of a secret's version, if it is enabled; `latest` or a number. The secret may be named in full.
     pub(crate) fn access(&self, secret: &str, version: &str) -> Option<Vec<u8>> {
         let short = secret.rsplit('/').next().unwrap_or(secret);
         let secrets = lock(&self.0);
@@ -69,7 +57,7 @@ impl Secrets {
         secret
             .number(version)
             .and_then(|number| secret.versions.get(number - 1))
-            .map(|version| version.value.clone())
+            .and_then(|version| version.value().cloned())
     }
 }
 
@@ -108,30 +96,58 @@ pub(crate) async fn route(
         ));
     }
     let secrets = &site.secrets;
-    match (&call.method, path) {
-        (&Method::POST, []) => create(secrets, call).await,
-        (&Method::GET, []) => Ok(list(secrets)),
-        (&Method::POST, [name]) if name.ends_with(":addVersion") => {
-            let name = name.trim_end_matches(":addVersion");
-            add(secrets, call, name).await
-        }
-        (&Method::GET, [name]) => {
-            let secrets = lock(&secrets.0);
-            secrets
-                .get(*name)
-                .map(|secret| answer::json(&secret.to_json(name)))
-                .ok_or_else(|| missing(name))
-        }
-        (&Method::DELETE, [name]) => lock(&secrets.0)
-            .remove(*name)
-            .map(|_| answer::json(&json!({})))
-            .ok_or_else(|| missing(name)),
-        (&Method::GET, [name, "versions", version]) => match version.strip_suffix(":access") {
-            Some(version) => access(secrets, name, version),
-            None => get_version(secrets, name, version),
+    match path {
+        [] => match call.method {
+            Method::POST => create(secrets, call).await,
+            Method::GET => Ok(list(secrets)),
+            _ => Err(Refusal::method_not_allowed()),
         },
+        [segment] => match segment.rsplit_once(':') {
+            Some((name, "addVersion")) if call.method == Method::POST => {
+                version::add(secrets, call, name).await
+            }
+            Some((name, verb)) => {
+                show(secrets, name)?;
+                let resource = format!("{}/{name}", parent(PROJECT_NUMBER));
+                around::policy_verb(site, call, &resource, verb).await
+            }
+            None => one(site, call, segment).await,
+        },
+        [name, "versions", rest @ ..] => version::route(secrets, call, name, rest).await,
         _ => Err(router::nowhere()),
     }
+}
+
+async fn one(site: &Site, call: &mut Call, name: &str) -> Outcome<Answer> {
+    let secrets = &site.secrets;
+    match call.method {
+        Method::GET => Ok(answer::json(&show(secrets, name)?)),
+        Method::PATCH => {
+            let given = schema::message(SECRET, call.json().await?, "secret")?;
+            let mask = call
+                .query
+                .get("updateMask")
+                .ok_or_else(|| Refusal::invalid("The update_mask must be set."))?;
+            let mut secrets = lock(&secrets.0);
+            let secret = secrets.get_mut(name).ok_or_else(|| missing(name))?;
+            around::patch(&mut secret.given, &given, Some(mask));
+            secret.given.remove("ttl");
+            Ok(answer::json(&secret.to_json(name)))
+        }
+        Method::DELETE => {
+            let removed = lock(&secrets.0).remove(name);
+            removed.ok_or_else(|| missing(name))?;
+            around::forget_policy(site, &format!("{}/{name}", parent(PROJECT_NUMBER)))?;
+            Ok(answer::json(&json!({})))
+        }
+        _ => Err(Refusal::method_not_allowed()),
+    }
+}
+
+fn show(secrets: &Secrets, name: &str) -> Outcome<Value> {
+    let secrets = lock(&secrets.0);
+    let secret = secrets.get(name).ok_or_else(|| missing(name))?;
+    Ok(secret.to_json(name))
 }
 
 async fn create(secrets: &Secrets, call: &mut Call) -> Outcome<Answer> {
@@ -178,61 +194,6 @@ fn list(secrets: &Secrets) -> Answer {
     answer::json(&page)
 }
 
-async fn add(secrets: &Secrets, call: &mut Call, name: &str) -> Outcome<Answer> {
-    let given = Value::Object(schema::message(ADD, call.json().await?, "")?);
-    let data = given
-        .pointer("/payload/data")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let value = BASE64_STANDARD.decode(data).map_err(|_| {
-        Refusal::invalid("Invalid value at 'payload.data' (TYPE_BYTES), Base64 decoding failed.")
-    })?;
-    if value.is_empty() {
-        return Err(Refusal::invalid("Secret Payload cannot be empty."));
-    }
-    if value.len() > PAYLOAD_LIMIT {
-        return Err(Refusal::invalid(
-            "The secret payload is larger than 65536 bytes.",
-        ));
-    }
-    let claimed = given.pointer("/payload/dataCrc32c").and_then(Value::as_str);
-    if claimed.is_some_and(|claimed| claimed != crc32c::crc32c(&value).to_string()) {
-        return Err(Refusal::invalid(
-            "The provided data_crc32c does not match the payload.",
-        ));
-    }
-    let mut secrets = lock(&secrets.0);
-    let secret = secrets.get_mut(name).ok_or_else(|| missing(name))?;
-    secret.versions.push(Version {
-        created: Timestamp::now(),
-        value,
-        checked: claimed.is_some(),
-    });
-    let number = secret.versions.len();
-    Ok(answer::json(&secret.version_to_json(name, number)))
-}
-
-fn get_version(secrets: &Secrets, name: &str, version: &str) -> Outcome<Answer> {
-    let secrets = lock(&secrets.0);
-    let secret = secrets.get(name).ok_or_else(|| missing(name))?;
-    let number = secret.number(version).ok_or_else(|| missing(name))?;
-    Ok(answer::json(&secret.version_to_json(name, number)))
-}
-
-fn access(secrets: &Secrets, name: &str, version: &str) -> Outcome<Answer> {
-    let secrets = lock(&secrets.0);
-    let secret = secrets.get(name).ok_or_else(|| missing(name))?;
-    let number = secret.number(version).ok_or_else(|| missing(name))?;
-    let value = &secret.versions[number - 1].value;
-    Ok(answer::json(&json!({
-        "name": format!("{}/{name}/versions/{number}", parent(PROJECT_NUMBER)),
-        "payload": {
-            "data": BASE64_STANDARD.encode(value),
-            "dataCrc32c": crc32c::crc32c(value).to_string(),
-        },
-    })))
-}
-
 impl Secret {
     fn to_json(&self, name: &str) -> Value {
         let mut shown = self.given.clone();
@@ -242,18 +203,5 @@ impl Secret {
         );
         shown.insert("createTime".into(), micros(self.created).into());
         Value::Object(shown)
-    }
-
-    fn version_to_json(&self, name: &str, number: usize) -> Value {
-        let version = &self.versions[number - 1];
-        let mut shown = json!({
-            "name": format!("{}/{name}/versions/{number}", parent(PROJECT_NUMBER)),
-            "createTime": micros(version.created),
-            "state": "ENABLED",
-        });
-        if version.checked {
-            shown["clientSpecifiedPayloadChecksum"] = true.into();
-        }
-        shown
     }
 }

@@ -1,0 +1,299 @@
+"""Tasks in real containers: sortie sends them, its emulator starts them, podman contains them. tests/kit/images.sh prepares."""
+
+import json
+import os
+import pathlib
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.request
+
+HERE = pathlib.Path(__file__).parent.resolve()
+ROOT = HERE.parent.parent
+SORTIE = os.environ["SORTIE"]
+SCRATCH = pathlib.Path(os.environ["SCRATCH"])
+NAMES = "projects/p/locations/us-central1/jobs"
+
+SCRATCH_RECIPE = """
+FROM scratch
+COPY --from=sortie-entrypoint /sortie-entrypoint /sortie-entrypoint
+COPY program /program
+ENTRYPOINT ["/sortie-entrypoint"]
+"""
+
+# As static as the entrypoint, and from C.
+PROGRAM = r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    FILE *in = fopen("input/word", "r"), *out = fopen("output/answer", "w");
+    char word[64] = "";
+    if (!in || !out || !fgets(word, sizeof word, in)) return 2;
+    fprintf(out, "%s, %s\n", word, argc > 1 ? argv[1] : "");
+    printf("parent %d\n", (int) getppid());
+    return 3;
+}
+"""
+
+OWN_RECIPE = """
+FROM debian-here
+COPY --from=sortie-entrypoint /sortie-entrypoint /sortie-entrypoint
+RUN install -d -o 1234 /workspace
+USER 1234
+ENTRYPOINT ["/sortie-entrypoint"]
+"""
+
+
+def podman(*arguments, **options):
+    return subprocess.run(["podman", *arguments], check=True, capture_output=True, text=True, **options).stdout.strip()
+
+
+def build(name, recipe, **files):
+    context = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH))
+    (context / "Dockerfile").write_text(recipe)
+    for file, source in files.items():
+        (context / file).write_bytes(pathlib.Path(source).read_bytes())
+        (context / file).chmod(0o755)
+    podman("build", "--quiet", "--tag", name, str(context))
+
+
+class Emulator:
+    """`sortie emulator`, and jobs in it that podman plays."""
+
+    def __init__(self):
+        state = tempfile.mkdtemp(dir=SCRATCH)
+        command = [SORTIE, "emulator", "--bucket", "kit", "--project", "p", "--region", "us-central1", "--port", "0", "--state", state]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.environment = {}
+        for line in self.process.stdout:
+            name, value = shlex.split(line)[1].split("=", 1)
+            self.environment[name] = value
+            if name == "CLOUDSDK_AUTH_ACCESS_TOKEN":
+                break
+        self.environment["SORTIE_BUCKET"] = "kit"
+
+    def call(self, method, path, body=None):
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.environment['SORTIE_EMULATOR_TOKEN']}"}
+        url = f"{self.environment['SORTIE_RUN_ENDPOINT']}/v2/{path}"
+        request = urllib.request.Request(url, body and json.dumps(body).encode(), headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def job(self, name, image):
+        """The emulator starts processes, so the job's is one that hands over to podman."""
+        ours = ["CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "HOME"]
+        env = [{"name": variable, "value": os.environ[variable]} for variable in ours if variable in os.environ]
+        container = {"image": image, "command": [str(HERE / "podman.sh"), image], "env": env}
+        task = {"containers": [container], "maxRetries": 0, "timeout": "600s"}
+        self.call("POST", f"{NAMES}?jobId={name}", {"template": {"template": task}})
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Task:
+    """One `sortie run`."""
+
+    def __init__(self, job, *arguments):
+        self.out = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH)) / "out"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SORTIE_")} | emulator.environment
+        command = [SORTIE, "run", "--job", job, "--out", str(self.out), *arguments]
+        self.log = self.out.parent / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=SCRATCH)
+
+    def said(self):
+        return self.log.read_text()
+
+    def end(self):
+        self.code = self.process.wait(timeout=300)
+        return self
+
+    def wait_for(self, text):
+        while text not in self.said():
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.05)
+
+    def stdout(self):
+        return (self.out / "stdout").read_text()
+
+    def output(self, name):
+        return (self.out / "output" / name).read_text()
+
+
+def run(job, *arguments):
+    return Task(job, *arguments).end()
+
+
+def shell(job, text, *options):
+    return run(job, *options, "--", "/bin/sh", "-c", text)
+
+
+def setUpModule():
+    global emulator
+    emulator = Emulator()
+    program = SCRATCH / "program"
+    subprocess.run(["cc", "-static", "-x", "c", "-o", str(program), "-"], input=PROGRAM, text=True, check=True)
+    build("kit-scratch", SCRATCH_RECIPE, program=program)
+    build("kit-own", OWN_RECIPE)
+    for job, image in [("base", "sortie-base"), ("claude", "sortie-claude-code"), ("nothing", "kit-scratch"), ("own", "kit-own")]:
+        emulator.job(job, image)
+    (SCRATCH / "word").write_text("hello")
+
+
+def tearDownModule():
+    emulator.stop()
+
+
+class Base(unittest.TestCase):
+    def test_inputs_arrive_and_outputs_and_the_exit_code_come_home(self):
+        task = shell("base", "cp input/word output/copy; echo said; exit 7", "--input", f"word={SCRATCH}/word")
+        self.assertEqual(task.code, 7, task.said())
+        self.assertEqual((task.output("copy"), task.stdout()), ("hello", "said\n"))
+
+    def test_the_command_is_nobody_special(self):
+        task = shell("base", "id -un; id -u; echo $HOME; touch /etc/x 2>/dev/null || echo refused; ls -ld /workspace/output | cut -d' ' -f3")
+        self.assertEqual(task.code, 0, task.said())
+        self.assertEqual(task.stdout().split(), ["sortie", "1000", "/home/sortie", "refused", "sortie"])
+
+    def test_the_entrypoint_is_pid_1_and_tells_the_command_nothing(self):
+        task = shell("base", "cat /proc/1/comm; cat /proc/1/environ >/dev/null 2>&1 || echo refused; env | grep -c ^SORTIE_")
+        self.assertEqual(task.stdout().split(), ["sortie-entrypoi", "refused", "0"], task.said())
+
+    def test_nothing_is_in_the_image_that_need_not_be(self):
+        task = shell("base", "for tool in gcloud gsutil python3 perl curl wget node; do command -v $tool; done; find / -xdev -name '*.pyc' | head; find /var/lib/apt/lists /var/cache/apt /var/log -type f -size +0 ! -name '*.log' ! -name lock")
+        self.assertLessEqual(set(task.stdout().split()), {"/usr/bin/perl"}, "Debian's own base has perl, and no more is to be there")
+
+    def test_orphans_are_reaped(self):
+        task = shell("base", "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'sleep 0.2; exit 9' &) ; done; sleep 2; cat /proc/[0-9]*/status | grep -c '^State:.*zombie'; true")
+        self.assertEqual(task.stdout().strip(), "0", task.said())
+
+    def test_a_cancel_reaches_the_command_and_its_outputs_come_home(self):
+        text = 'trap "echo caught > output/caught; exit 0" TERM; echo ready; while :; do sleep 0.1; done'
+        task = Task("base", "--", "/bin/sh", "-c", text)
+        task.wait_for("ready")
+        task.process.send_signal(signal.SIGINT)
+        task.end()
+        self.assertEqual(task.code, 130, task.said())
+        self.assertEqual(task.output("caught"), "caught\n")
+
+    def test_a_timeout_ends_what_ignores_sigterm(self):
+        task = shell("base", "trap '' TERM; echo kept > output/kept; while :; do sleep 0.1; done", "--timeout", "2s", "--grace", "1s")
+        self.assertEqual((task.code, task.output("kept")), (124, "kept\n"), task.said())
+
+
+class Others(unittest.TestCase):
+    def test_from_scratch_the_entrypoint_and_a_program_are_enough(self):
+        task = run("nothing", "--input", f"word={SCRATCH}/word", "--", "/program", "it's\n$me")
+        self.assertEqual(task.code, 3, task.said())
+        self.assertEqual((task.output("answer"), task.stdout()), ("hello, it's\n$me\n", "parent 1\n"))
+
+    def test_from_scratch_a_missing_shell_is_said(self):
+        task = run("nothing", "--shell-file", str(SCRATCH / "word"))
+        self.assertEqual(task.code, 127, task.said())
+        self.assertIn("/bin/sh", task.said())
+
+    def test_an_image_with_a_user_of_its_own_keeps_it(self):
+        task = shell("own", "id -u; cp input/word output/copy", "--input", f"word={SCRATCH}/word")
+        self.assertEqual(task.code, 0, task.said())
+        self.assertEqual((task.stdout(), task.output("copy")), ("1234\n", "hello"))
+
+    def test_claude_code_is_there_and_node_is_not(self):
+        task = shell("claude", "claude --version; id -un; command -v node npm pip3; true")
+        said = task.stdout().split("\n")
+        self.assertRegex(said[0], r"^2\.\d+\.\d+ \(Claude Code\)$", task.said())
+        self.assertEqual(said[1:], ["sortie", ""])
+
+
+class Images(unittest.TestCase):
+    def test_they_start_as_root_with_the_entrypoint_and_nothing_else(self):
+        for image in ["sortie-entrypoint", "sortie-base", "sortie-claude-code"]:
+            config = json.loads(podman("image", "inspect", image))[0]["Config"]
+            self.assertEqual(config.get("Entrypoint"), ["/sortie-entrypoint"], image)
+            self.assertIn(config.get("User", ""), ("", "root"), image)
+            self.assertFalse(config.get("Cmd"), image)
+
+    def test_the_entrypoints_image_holds_one_file(self):
+        container = podman("create", "sortie-entrypoint")
+        listing = subprocess.run(f"podman export {container} | tar -t", shell=True, check=True, capture_output=True, text=True).stdout.split()
+        podman("rm", container)
+        made = {"dev/", "etc/", "proc/", "run/", "sys/"}  # by podman, for mounting
+        self.assertEqual([name for name in listing if not name.startswith(tuple(made))], ["sortie-entrypoint"])
+
+    def test_the_same_sources_make_the_same_image(self):
+        def identities():
+            return [podman("image", "inspect", "--format", "{{.Id}}", image) for image in ("sortie-entrypoint", "sortie-base")]
+
+        before = identities()
+        subprocess.run([ROOT / "images/build.sh", "--no-cache", "--debian", "debian-here", "entrypoint", "base"], check=True, capture_output=True)
+        self.assertEqual(before, identities())
+
+
+class Pushing(unittest.TestCase):
+    """images/push.sh, as Terraform calls it."""
+
+    def push(self, build, registry, *images, path=""):
+        environment = os.environ | {
+            "SORTIE_PUSH_BUILD": build, "SORTIE_PUSH_REGISTRY": registry, "SORTIE_PUSH_PROJECT": "p", "SORTIE_PUSH_REGION": "us-central1",
+            "SORTIE_PUSH_DEBIAN": "debian-here", "PATH": f"{path}:{os.environ['PATH']}",
+        }
+        return subprocess.run([ROOT / "images/push.sh", *images], env=environment, capture_output=True, text=True)
+
+    def tools(self, **programs):
+        directory = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH))
+        for name, text in programs.items():
+            (directory / name).write_text(text)
+            (directory / name).chmod(0o755)
+        return directory
+
+    def test_to_a_registry_once(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        config = SCRATCH / "registry.yml"
+        config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {SCRATCH}/registry}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n")
+        insecure = SCRATCH / "registries.conf"
+        insecure.write_text(f'[[registry]]\nlocation = "127.0.0.1:{port}"\ninsecure = true\n')
+        os.environ["CONTAINERS_REGISTRIES_CONF"] = str(insecure)
+        self.addCleanup(os.environ.pop, "CONTAINERS_REGISTRIES_CONF")
+        server = subprocess.Popen(["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.terminate)
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        # No docker here, whatever the machine has; and a gcloud that knows a token.
+        tools = self.tools(docker="#!/bin/sh\nexit 1\n", gcloud="#!/bin/sh\necho token\n")
+        repository = f"127.0.0.1:{port}/p/sortie"
+        first = self.push("docker", repository, "base=abc", path=tools)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        pushed = podman("pull", "--quiet", f"{repository}/base:abc")
+        self.assertEqual(pushed, podman("image", "inspect", "--format", "{{.Id}}", "sortie-base"))
+        again = self.push("docker", repository, "base=abc", path=tools)
+        self.assertEqual((again.returncode, again.stdout), (0, f"{repository}/base:abc is there already\n"), again.stderr)
+
+    def test_by_cloud_build_from_one_recipe(self):
+        # A gcloud whose builds are podman's, given what Cloud Build would be given: a directory and a name.
+        tools = self.tools(gcloud='#!/bin/sh\n[ "$1 $2" = "builds submit" ] || exit 1\nshift 2\nexec podman build --timestamp 1577836800 --tag cloud-built "$1" >&2\n')
+        built = self.push("cloudbuild", "us-central1-docker.pkg.dev/p/sortie", "claude-code=abc", path=tools)
+        self.assertEqual(built.returncode, 0, built.stderr[-2000:])
+        emulator.job("cloud-built", "cloud-built")
+        task = shell("cloud-built", "claude --version; id -un")
+        self.assertRegex(task.stdout(), r"^2\.\S+ \(Claude Code\)\nsortie\n$", task.said())
+
+    def test_a_build_that_fails_is_told(self):
+        tools = self.tools(gcloud="#!/bin/sh\nexit 1\n")
+        self.assertNotEqual(self.push("cloudbuild", "us-central1-docker.pkg.dev/p/sortie", "base=abc", path=tools).returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
