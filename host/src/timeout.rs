@@ -17,8 +17,14 @@ const SURE_RATE: u64 = 5_000_000;
 pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
     let needed = spec
         .timeout_ms
-        .map_or(0, |ms| ms.saturating_add(spec.grace_ms));
+        .map_or(0, |ms| ms.saturating_add(around_ms(spec)));
     fits(needed.saturating_add(RESERVE_S * 1000)).map(drop)
+}
+
+/// What a task may take around its command's own time: the steps before and after, and the grace.
+fn around_ms(spec: &Spec) -> u64 {
+    let steps = u64::try_from(spec.steps_time().as_millis()).unwrap_or(u64::MAX);
+    steps.saturating_add(spec.grace_ms)
 }
 
 /// Whole seconds that a task may have.
@@ -47,13 +53,13 @@ pub(crate) fn settle(
         .filter_map(|spec| {
             Some(
                 spec.timeout_ms?
-                    .saturating_add(spec.grace_ms)
+                    .saturating_add(around_ms(spec))
                     .saturating_add(reserve_ms),
             )
         })
         .max();
     for spec in specs.iter_mut().filter(|spec| spec.timeout_ms.is_none()) {
-        let behind = reserve_ms + spec.grace_ms;
+        let behind = reserve_ms.saturating_add(around_ms(spec));
         spec.timeout_ms = job_timeout_ms.map(|whole| whole.saturating_sub(behind).max(whole / 2));
     }
     let Some(needed_ms) = longest else {

@@ -138,7 +138,7 @@ fn a_run_that_nobody_knows_is_said_to_be() {
         .sortie(["wait", "01ABC"])
         .enter()
         .code(125)
-        .says("no run `01ABC` is known here");
+        .says("no run `01ABC` is known");
 }
 
 #[test]
