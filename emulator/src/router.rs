@@ -64,6 +64,11 @@ async fn route(site: &Site, call: &mut Call) -> Outcome<Answer> {
             site.tokens.owner(&call.headers)?;
             run::v1::route(site, call, namespace, rest).await
         }
+        // Policies have no place in a namespace, so version 1 has a path of the other kind for them.
+        ["v1", "projects", project, "locations", region, "jobs", job] if job.contains(':') => {
+            site.tokens.owner(&call.headers)?;
+            run::v1::policy(site, call, run::Place { project, region }, job).await
+        }
         ["v1", "projects", project, "secrets", rest @ ..] => {
             site.tokens.owner(&call.headers)?;
             secret::route(site, call, project, rest).await

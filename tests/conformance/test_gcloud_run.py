@@ -128,3 +128,14 @@ def test_a_job_of_the_command_line_is_version_2s(
     (execution,) = executions.list_executions(parent=name)
     assert (execution.succeeded_count, execution.task_count) == (1, 1)
     assert jobs.get_job(name=name).generation == 2
+
+
+def test_a_jobs_policy_is_changed(gcloud: Gcloud, make_job: Callable[..., str], jobs: run_v2.JobsClient) -> None:
+    job = make_job("true")
+    flags = ("--member=user:a@example.com", "--role=roles/run.invoker")
+    added = gcloud("add-iam-policy-binding", short(job), *flags)
+    assert added.returncode == 0, added.stderr
+    (binding,) = jobs.get_iam_policy({"resource": job}).bindings
+    assert (binding.role, list(binding.members)) == ("roles/run.invoker", ["user:a@example.com"])
+    policy = seen(gcloud("get-iam-policy", short(job), "--format=json"))
+    assert policy["bindings"][0]["role"] == "roles/run.invoker"

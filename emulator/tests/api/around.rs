@@ -52,6 +52,15 @@ async fn every_resource_has_a_policy() {
     let server = Server::start().await;
     server.create_job("j", json!({"command": ["true"]})).await;
     policy_round_trip(&server, &format!("{JOBS}/j"), Method::GET).await;
+    // The same by the path of version 1, which has nothing else there.
+    let v1 = JOBS.replace("/v2/", "/v1/");
+    let read = |path: &str| {
+        server.get(&format!(
+            "{path}/j:getIamPolicy?options.requestedPolicyVersion=3"
+        ))
+    };
+    assert_eq!(json_of(read(&v1)).await, json_of(read(JOBS)).await);
+    refused(server.post(&format!("{v1}/j:run")).json(&json!({})), 404).await;
     policy_round_trip(&server, "/crm/v1/projects/tests", Method::POST).await;
     let account = json!({"accountId": "runner-1", "serviceAccount": {}});
     json_of(

@@ -17,7 +17,7 @@ use super::job::missing as missing_job;
 use super::page::{Page, place};
 use super::record::Execution;
 use super::state::State;
-use super::{execution, job, split, task};
+use super::{Place, execution, job, split, task};
 use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::metadata::PROJECT_NUMBER;
@@ -54,6 +54,21 @@ pub(crate) async fn route(
                 show::task(state, execution, index, task)
             })?;
             answer::selected(call, task)
+        }
+        _ => Err(router::nowhere()),
+    }
+}
+
+/// The verbs of a job's policy; of what else a job can do there is nothing here.
+pub(crate) async fn policy(
+    site: &Site,
+    call: &mut Call,
+    place: Place<'_>,
+    segment: &str,
+) -> Outcome<Answer> {
+    match split(segment) {
+        (_, Some("getIamPolicy" | "setIamPolicy" | "testIamPermissions")) => {
+            super::route(site, call, place, &["jobs", segment]).await
         }
         _ => Err(router::nowhere()),
     }
