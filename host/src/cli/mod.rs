@@ -5,6 +5,7 @@ mod coming_back;
 mod forecast;
 mod human;
 mod json;
+mod live;
 mod run_command;
 mod table;
 mod tasks;

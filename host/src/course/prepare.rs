@@ -96,6 +96,7 @@ impl<'a> Course<'a> {
             results: Vec::new(),
             stop: None,
             spent: 0.0,
+            rows: super::Rows::default(),
         };
         if !request.manner.detach {
             course.open_tail(request.tail)?;

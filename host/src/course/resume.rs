@@ -190,6 +190,7 @@ impl<'a> Course<'a> {
             results: Vec::new(),
             stop: None,
             spent: 0.0,
+            rows: super::Rows::default(),
         };
         course.open_tail(how.show)?;
         Ok(course)
