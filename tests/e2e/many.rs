@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use emulator::Container;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::harness::{Machine, is_alive, wait_until};
 use crate::platform::{Platform, begin, report, write_report};
@@ -23,12 +24,14 @@ fn index(container: &Container) -> u32 {
 fn tasks_of_a_file_run_as_one_execution_and_share_their_inputs() {
     let machine = Machine::new();
     machine.write("shared", "shared bytes");
-    let lines: String = (0..20)
-        .map(|i| {
-            format!("{{\"name\":\"t{i}\",\"argv\":[\"sh\",\"-c\",\"cat input/s; echo {i} > output/n; exit {}\"],\"inputs\":{{\"s\":\"shared\"}}}}\n", i % 2)
-        })
-        .collect();
-    machine.write("tasks.jsonl", lines);
+    let line = |i: u32| {
+        let script = format!("cat input/s; echo {i} > output/n; exit {}", i % 2);
+        let argv = ["sh", "-c", &script];
+        let task = json!({ "name": format!("t{i}"), "argv": argv, "inputs": { "s": "shared" } });
+        task.to_string()
+    };
+    let lines: Vec<String> = (0..20).map(line).collect();
+    machine.write("tasks.jsonl", lines.join("\n"));
     let done = machine
         .sortie(["run", "--json", "--tasks", "tasks.jsonl", "--out", "o"])
         .enter()

@@ -242,10 +242,11 @@ pub(crate) async fn begin(container: &Container) -> (AttemptObjects, Bucket) {
         retry: number("CLOUD_RUN_TASK_ATTEMPT"),
     };
     let key = format!("{:032x}", u128::from(task) + (u128::from(uri.start) << 64));
-    let digest: String = Sha256::digest(key.as_bytes())
+    let digest: Vec<String> = Sha256::digest(key.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
+    let digest = digest.concat();
     let said = Claim {
         version: VERSION,
         key_sha256: digest.clone(),

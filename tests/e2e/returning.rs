@@ -1,5 +1,7 @@
 //! Runs are durable: any shell comes back to them by name.
 
+use serde_json::json;
+
 use crate::harness::{Machine, wait_until};
 use crate::platform::{Platform, begin, report};
 
@@ -200,10 +202,9 @@ fn a_window_goes_on_with_whoever_waits() {
     let state = tempfile::tempdir().unwrap();
     let platform = Platform::start(state.path(), |container| report(container, 0));
     let (one, other) = (Machine::new(), Machine::new());
-    let lines: String = (0..7)
-        .map(|i| format!("{{\"name\":\"t{i}\",\"command\":\"true\"}}\n"))
-        .collect();
-    one.write("t.jsonl", lines);
+    let line = |i: u32| json!({ "name": format!("t{i}"), "command": "true" }).to_string();
+    let lines: Vec<String> = (0..7).map(line).collect();
+    one.write("t.jsonl", lines.join("\n"));
     let words = ["run", "--detach", "--parallel", "3", "--tasks", "t.jsonl"];
     let done = platform
         .sortie(&one, words)

@@ -38,7 +38,7 @@ fn proxy(server: String, fault: Fault) -> (String, Arc<AtomicU32>) {
                     let strike = is_run && count.fetch_add(1, Ordering::SeqCst) == 0;
                     let answer = exchange(&server, &request);
                     let answer = if strike {
-                        fail(fault, &server, &request, answer)
+                        fail(fault, &server, &request, &answer)
                     } else {
                         answer
                     };
@@ -55,7 +55,7 @@ fn proxy(server: String, fault: Fault) -> (String, Arc<AtomicU32>) {
     (address, asked)
 }
 
-fn fail(fault: Fault, server: &str, request: &[u8], answer: Vec<u8>) -> Vec<u8> {
+fn fail(fault: Fault, server: &str, request: &[u8], answer: &[u8]) -> Vec<u8> {
     match fault {
         Fault::Unavailable => {
             let body = r#"{"error":{"code":503,"message":"try later","status":"UNAVAILABLE"}}"#;
@@ -111,27 +111,14 @@ fn run_with(fault: Fault) -> (Done, usize, u32) {
     let machine = Machine::new();
     let state = tempfile::tempdir().unwrap();
     let platform = Platform::start(state.path(), |container| async move {
-        // A twin that comes second finds the claim: the stub would stumble over it.
-        let start = container
-            .variable("CLOUD_RUN_EXECUTION")
-            .unwrap()
-            .to_owned();
-        let _ = start;
-        report_or_leave(container).await
+        // What an entrypoint does that finds its attempt claimed: the stub stumbles, and leaves.
+        tokio::spawn(report(container, 0)).await.unwrap_or(75)
     });
     let (address, asked) = proxy(platform.address.clone(), fault);
     let words = ["run", "--json", "-n", "2", "--out", "o", "--", "true"];
     let done = platform.typed_at(&machine, words, &address).enter();
     let executions = platform.executions().len();
     (done, executions, asked.load(Ordering::SeqCst))
-}
-
-/// What an entrypoint does: leaves with 75 where another has claimed its attempt.
-async fn report_or_leave(container: emulator::Container) -> i32 {
-    match tokio::spawn(report(container, 0)).await {
-        Ok(code) => code,
-        Err(_) => 75,
-    }
 }
 
 #[test]

@@ -50,12 +50,12 @@ impl Human {
     }
 
     fn above_the_bar(&self, line: &str) {
-        let print = || {
+        let write = || {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         };
         match &self.live {
-            Some(live) => live.aside(print),
-            None => print(),
+            Some(lines) => lines.aside(write),
+            None => write(),
         }
     }
 
@@ -191,7 +191,7 @@ impl Reporter for Human {
             }
             Event::Progress(progress) => self.progress(progress),
             Event::Output { stream, bytes, .. } => match &self.live {
-                Some(live) => live.aside(|| pass_on(*stream, bytes)),
+                Some(lines) => lines.aside(|| pass_on(*stream, bytes)),
                 None => pass_on(*stream, bytes),
             },
             Event::Cancelling => {

@@ -47,7 +47,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Wait(arguments) => coming_back::wait(arguments, &env),
         Verb::Fetch(arguments) => coming_back::fetch(arguments, &env),
         Verb::Cancel(arguments) => coming_back::cancel(arguments, &env),
-        Verb::Rm(arguments) => coming_back::rm(arguments, &env),
+        Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
         Verb::Emulator(arguments) => {
             let serve = arguments.into_serve(&env)?;

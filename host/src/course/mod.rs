@@ -88,7 +88,44 @@ struct Unwritten {
     plan: Option<RunPlan>,
 }
 
-impl<'a> Course<'a> {
+/// What a course begins with.
+struct Beginning<'a> {
+    session: &'a Session,
+    record: RunRecord,
+    plan: Plan,
+    rates: Vec<Option<Rate>>,
+    manner: Manner,
+    out: Out,
+}
+
+impl<'a> Beginning<'a> {
+    /// A course of which nothing is started yet.
+    fn course(self) -> Course<'a> {
+        Course {
+            board: Board::new(self.record.tasks),
+            reports: Reports::of(self.record.run),
+            window: self.record.parallel,
+            session: self.session,
+            record: self.record,
+            plan: self.plan,
+            rates: self.rates,
+            manner: self.manner,
+            out: self.out,
+            flights: Vec::new(),
+            next_start: 0,
+            tail: Tail::none(),
+            resend: None,
+            phases: Phases::default(),
+            unwritten: None,
+            results: Vec::new(),
+            stop: None,
+            spent: 0.0,
+            rows: Rows::default(),
+        }
+    }
+}
+
+impl Course<'_> {
     /// The run's name.
     pub(crate) fn run(&self) -> RunId {
         self.record.run
