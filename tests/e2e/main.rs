@@ -13,3 +13,4 @@ mod library;
 mod outputs;
 mod refusals;
 mod sandbox;
+mod team;
