@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test check conformance entrypoint test-static image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many check conformance entrypoint test-static image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -17,7 +17,7 @@ export SORTIE_MAKE_CMD := $(value CMD)
 export SORTIE_MAKE_INPUTS := $(value INPUTS)
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb text; do printf '  make %-12s %s\n' "$$verb" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb text; do printf '  make %-13s %s\n' "$$verb" "$$text"; done
 
 # Without sortie.toml it is local mode; but who has applied the kit here has said where to run.
 run: $(if $(wildcard $(SORTIE)),build-quietly,build) ## run a task: TASK=file.toml, or CMD='shell command' with INPUTS='name=path …'
@@ -39,6 +39,9 @@ config: ## make sortie.toml from what `terraform apply` has made
 
 test: ## run the tests; needs Rust, make and a C compiler, no network once the crates are fetched
 	$(CARGO) test --workspace
+
+test-many: ## run the slow tests: ten thousand tasks, a run that costs too much
+	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
 
 check: ## formatting, lints, documentation, dependency guards
 	$(CARGO) fmt --all --check

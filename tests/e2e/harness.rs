@@ -251,6 +251,10 @@ impl Running {
         signal(self.child.id(), what);
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of its standard output.
     pub(crate) fn line(&mut self) -> String {
         let out = self.child.stdout.as_mut().unwrap();

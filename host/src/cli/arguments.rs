@@ -57,6 +57,7 @@ failure; 126 and 127 the command cannot be run or found; 130 interrupted. Severa
 /// What to run, with what, and what becomes of it.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArguments {
     /// A task file (TOML, or JSON lines), instead of a command.
     #[arg(value_name = "TASKFILE.toml", conflicts_with_all = ["command", "shell_file", "tasks"])]

@@ -6,6 +6,7 @@ mod forecast;
 mod human;
 mod init;
 mod json;
+mod live;
 mod run_command;
 mod table;
 mod tasks;
@@ -50,7 +51,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Wait(arguments) => coming_back::wait(arguments, &env),
         Verb::Fetch(arguments) => coming_back::fetch(arguments, &env),
         Verb::Cancel(arguments) => coming_back::cancel(arguments, &env),
-        Verb::Rm(arguments) => coming_back::rm(arguments, &env),
+        Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
         Verb::Init(arguments) => init::init(arguments, &env),
         Verb::Emulator(arguments) => {
