@@ -17,3 +17,4 @@ mod refusals;
 mod returning;
 mod sandbox;
 mod submitting;
+mod team;
