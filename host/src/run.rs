@@ -71,22 +71,37 @@ pub async fn wait(
     Ok(course.finish(reporter))
 }
 
+/// What a fetch came to.
+#[derive(Debug)]
+pub enum Fetched {
+    /// Everything is home.
+    All(RunResult),
+    /// So many tasks have not ended.
+    Some {
+        /// How many.
+        missing: u32,
+    },
+}
+
 /// Brings home what a run has brought so far, and waits for nothing.
 ///
-/// `task`: of this one alone. Says how many tasks have not ended.
+/// `task`: of this one alone.
 pub async fn fetch(
     session: &Session,
     run: RunId,
     how: Resume,
     task: Option<u32>,
     reporter: &mut dyn Reporter,
-) -> Result<(RunResult, u32), Error> {
+) -> Result<Fetched, Error> {
     let mut course = Course::resume(session, run, how).await?;
     if let Some(task) = task {
         course.only(task);
     }
     let missing = course.fetch(reporter).await.map_err(Error::in_run(run))?;
-    Ok((course.finish(reporter), missing))
+    Ok(match missing {
+        0 => Fetched::All(course.finish(reporter)),
+        missing => Fetched::Some { missing },
+    })
 }
 
 fn settled(session: &Session, reporter: &mut dyn Reporter) {

@@ -14,7 +14,7 @@ use wire::names::{AttemptObjects, RunId};
 
 use super::claims::Claims;
 use super::explain::{Cause, Explanation};
-use super::landing::{Landing, REPORT, is_landed};
+use super::landing::{Landed, Landing, REPORT};
 use super::logs::{self, Gaps, Logs};
 use super::outputs::{self, Fetched};
 use super::reports::Found;
@@ -55,8 +55,9 @@ pub async fn land(
         report,
         read_ms,
     } = found;
-    if is_landed(place.target, place.run, place.task) {
-        let fetched = Fetched::of_report(&report);
+    let landed = Landed::read(place.target, place.run, place.task);
+    if let Some(landed) = landed.filter(|landed| landed.is(report.attempt)) {
+        let fetched = Fetched::of_report(&report, landed.outputs_problem);
         return Ok(result(place, report, fetched, Vec::new(), read_ms));
     }
     let (landing, logs, shown) = resume(tail, place, &objects)?;
@@ -74,7 +75,7 @@ pub async fn land(
     let lost = logs.complete(&session.bucket, &report, &mut show).await?;
     let logs_ms = clock::ms(begun);
     let fetched = outputs::fetch(&session.bucket, &objects, &report, landing.path()).await?;
-    write_report(landing.path(), &report)?;
+    write_report(landing.path(), &report, fetched.problem.as_deref())?;
     let synced = matches!(report.outputs.archive, Archive::Object { .. });
     landing.settle(synced)?;
     // Outputs that could not be used stay in the bucket, for whoever wants to look.
@@ -144,7 +145,8 @@ fn resume(
     Ok((landing, logs, false))
 }
 
-fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
+/// The container's report, and what was found wrong with its outputs here.
+fn write_report(dir: &Path, report: &Report, outputs_problem: Option<&str>) -> Result<(), Error> {
     // The streams and the outputs lie beside it as files.
     let mut report = report.clone();
     report.stdout.inline = None;
@@ -152,7 +154,11 @@ fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
     if matches!(report.outputs.archive, Archive::Inline(_)) {
         report.outputs.archive = Archive::None;
     }
-    write_json(dir, &json!(report))
+    let mut json = json!(report);
+    if let Some(problem) = outputs_problem {
+        json["outputs_problem"] = json!(problem);
+    }
+    write_json(dir, &json)
 }
 
 fn write_json(dir: &Path, value: &serde_json::Value) -> Result<(), Error> {
@@ -243,7 +249,9 @@ pub async fn land_lost(
         hint.unwrap_or_default()
     );
     let mut fetched = Fetched::default();
-    if !is_landed(place.target, place.run, place.task) {
+    let landed = Landed::read(place.target, place.run, place.task);
+    // A report that is here already says more than that there is none.
+    if !landed.is_some_and(|landed| landed.is_a_report()) {
         let (landing, logs, shown) = match tail.take() {
             Some((landing, logs)) => (landing, logs, true),
             None => (

@@ -38,9 +38,18 @@ pub struct RunRecord {
     pub parallel: Option<u32>,
     /// The job that runs it, as Cloud Run names it; of several, the first.
     pub job: String,
+    /// The others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
 }
 
 impl RunRecord {
+    /// Every job, once.
+    pub fn all_jobs(&self) -> impl Iterator<Item = &str> {
+        let others = self.jobs.iter().map(String::as_str);
+        std::iter::once(self.job.as_str()).chain(others)
+    }
+
     /// A task's name.
     pub fn name(&self, task: u32) -> String {
         let named = usize::try_from(task).ok().and_then(|i| self.names.get(i));
@@ -65,6 +74,9 @@ pub struct Start {
     /// The task timeout it overrides the job's with, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
+    /// Tells the sortie that wrote it from another that drives the same run; says nothing else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// Covers every `CLOUD_RUN_TASK_INDEX` of the execution once.
     pub tasks: Vec<TaskRange>,
     /// The distinct specs.
@@ -200,6 +212,7 @@ mod tests {
             ],
             job: "j".to_owned(),
             timeout_s: None,
+            by: String::new(),
             specs: vec![
                 spec.clone(),
                 SpecSource::Object(3),
