@@ -2,6 +2,7 @@
 //!
 //! [`CloudRunJob`] is the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
 
+pub mod claude_code;
 pub mod cli;
 mod clock;
 mod cloud_run;
@@ -16,6 +17,7 @@ pub mod interrupts;
 mod job;
 mod local;
 pub mod record;
+mod report;
 pub mod request;
 pub mod results;
 pub mod run;

@@ -287,6 +287,7 @@ impl Opened {
             out,
             retries,
             show: true,
+            keep: false,
         })
     }
 }

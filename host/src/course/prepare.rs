@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
-use wire::contract::{Input, RunRecord, Spec, VERSION};
+use wire::contract::{Input, RunRecord, Spec, TaskSpan, VERSION};
 use wire::names::RunId;
 
 use super::board::Board;
@@ -18,7 +18,7 @@ use crate::cost::Rate;
 use crate::error::Error;
 use crate::event::Reporter;
 use crate::record::LocalRecord;
-use crate::request::{Request, Work};
+use crate::request::{Request, TaskRequest, Work};
 use crate::results::{Phases, Reports, Tail};
 use crate::session::Session;
 use crate::stage::{self, InputSource, Staged};
@@ -38,9 +38,14 @@ impl<'a> Course<'a> {
         let (works, work_of) = request.works();
         let (names, job_of) = jobs_of(session, &works)?;
         let inputs = request.inputs();
-        let staging = stage::stage(session, &inputs, reporter);
         let asking = ask_about(session, &names, &works, &job_of);
-        let (staged, jobs) = tokio::try_join!(staging, asking)?;
+        let (staged, jobs) = if works.iter().any(|work| !work.secrets.is_empty()) {
+            // Nothing is sent to an environment that lacks a secret.
+            let jobs = asking.await?;
+            (stage::stage(session, &inputs, reporter).await?, jobs)
+        } else {
+            tokio::try_join!(stage::stage(session, &inputs, reporter), asking)?
+        };
         let rates = rates(session, &jobs);
         check_cost(request, &rates, work_of.iter().map(|&w| job_of[w as usize]))?;
         let begun = Instant::now();
@@ -80,6 +85,7 @@ impl<'a> Course<'a> {
             manner: request.manner.clone(),
             window,
             out: request.out.clone(),
+            keep: false,
             tail: Tail::none(),
             reports: Reports::of(run),
             resend: Some(Resend {
@@ -199,7 +205,22 @@ fn record(
         planned,
         parallel: window,
         job: jobs.first().cloned().unwrap_or_default(),
+        claude: claude_spans(&request.tasks),
     }
+}
+
+fn claude_spans(tasks: &[TaskRequest]) -> Vec<TaskSpan> {
+    let mut spans: Vec<TaskSpan> = Vec::new();
+    for (task, _) in (0_u32..).zip(tasks).filter(|(_, task)| task.work.claude) {
+        match spans.last_mut() {
+            Some(last) if last.first + last.count == task => last.count += 1,
+            _ => spans.push(TaskSpan {
+                first: task,
+                count: 1,
+            }),
+        }
+    }
+    spans
 }
 
 /// The jobs that are needed, once each, and which of them each work has.
@@ -295,10 +316,12 @@ fn specs(works: &[&Arc<Work>], all: &[InputSource], staged: &[Staged]) -> Vec<Sp
         .collect();
     let spec = |work: &&Arc<Work>| {
         let mut spec = work.spec.clone();
-        let inputs = work.inputs.iter();
-        spec.inputs = inputs
-            .filter_map(|input| by_source.get(input).map(|input| (*input).clone()))
-            .collect();
+        let staged = |sources: &[InputSource]| {
+            let known = sources.iter().filter_map(|source| by_source.get(source));
+            known.map(|input| (*input).clone()).collect()
+        };
+        spec.inputs = staged(&work.inputs);
+        spec.post_inputs = staged(&work.post_inputs);
         // Many tasks share the bucket: each sends its logs less often.
         let crowd = u64::try_from(works.len() / 100).unwrap_or(0);
         spec.log_interval_ms = spec.log_interval_ms.max((crowd * 1000).min(30_000));

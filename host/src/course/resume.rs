@@ -32,6 +32,8 @@ pub struct Resume {
     pub retries: u32,
     /// Whether the output of an only task is shown.
     pub show: bool,
+    /// Whether what is brought home stays in the bucket, too.
+    pub keep: bool,
 }
 
 /// A run as the bucket and Cloud Run know it.
@@ -182,6 +184,7 @@ impl<'a> Course<'a> {
                 ..Manner::default()
             },
             out: how.out,
+            keep: how.keep,
             tail: Tail::none(),
             reports: Reports::of(run),
             resend: None,
