@@ -120,6 +120,13 @@ impl Machine {
         (text("endpoint"), text("token"))
     }
 
+    /// Lets what is typed from now on find the emulator at another address: a proxy's.
+    pub(crate) fn move_emulator(&self, endpoint: &str) {
+        let mut record = self.record();
+        record["endpoint"] = Value::from(endpoint);
+        fs::write(self.data().join("emulator.json"), record.to_string()).unwrap();
+    }
+
     fn record(&self) -> Value {
         serde_json::from_slice(&fs::read(self.data().join("emulator.json")).unwrap()).unwrap()
     }
