@@ -6,7 +6,7 @@ mod place;
 
 pub(crate) use ask::Ask;
 pub use outcome::ClaudeOutcome;
-pub(crate) use outcome::{EVENTS, RESPONSE, TRANSCRIPT, end_of, read, settle};
+pub(crate) use outcome::{RESPONSE, TRANSCRIPT, end_of, read, settle};
 pub(crate) use place::check;
 
 /// The variable that holds the key of the API.

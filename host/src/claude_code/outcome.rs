@@ -13,7 +13,7 @@ use super::ask::SESSIONS;
 use crate::error::Error;
 
 /// The CLI's events, one JSON object a line.
-pub(crate) const EVENTS: &str = "events.jsonl";
+const EVENTS: &str = "events.jsonl";
 
 /// The conversation, as a JSON array.
 pub(crate) const TRANSCRIPT: &str = "transcript.json";

@@ -121,7 +121,7 @@ impl Human {
                 task.name.clone(),
                 match &task.claude {
                     Some(claude) => claude.verdict.to_string(),
-                    None => ending_word(task.outcome).to_owned(),
+                    None => task.outcome.word().to_owned(),
                 },
                 task.exit_code.to_string(),
                 duration(task.phases.command),
@@ -296,19 +296,6 @@ fn ending(result: &TaskResult) -> String {
         Ending::Setup => "its command was not run".to_owned(),
         Ending::Collect => format!("its outputs are lost {after}"),
         Ending::Lost => "lost".to_owned(),
-    }
-}
-
-fn ending_word(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Exited => "exited",
-        Ending::Signaled => "signaled",
-        Ending::Deadline => "timeout",
-        Ending::Cancelled => "cancelled",
-        Ending::Exec => "not runnable",
-        Ending::Setup => "not run",
-        Ending::Collect => "outputs lost",
-        Ending::Lost => "lost",
     }
 }
 

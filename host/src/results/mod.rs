@@ -92,6 +92,22 @@ pub enum Ending {
     Lost,
 }
 
+impl Ending {
+    /// For people, in a word or two.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signaled => "signaled",
+            Self::Deadline => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Exec => "not runnable",
+            Self::Setup => "not run",
+            Self::Collect => "outputs lost",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl From<Outcome> for Ending {
     fn from(outcome: Outcome) -> Self {
         match outcome {
