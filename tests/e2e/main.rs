@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod arguments;
+mod claude;
 mod coming_back;
 mod emulator;
 mod examples;
@@ -12,4 +13,5 @@ mod inputs;
 mod library;
 mod outputs;
 mod refusals;
+mod report;
 mod sandbox;
