@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check conformance entrypoint test-static size clean
+.PHONY: help run build test test-many check conformance entrypoint test-static size clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -31,6 +31,9 @@ build-quietly:
 
 test: ## run the tests; needs Rust, make and a C compiler, no network once the crates are fetched
 	$(CARGO) test --workspace
+
+test-many: ## run the slow tests: ten thousand tasks, a run that costs too much
+	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
 
 check: ## formatting, lints, documentation, dependency guards
 	$(CARGO) fmt --all --check

@@ -105,7 +105,7 @@ impl<'a> Event<'a> {
 }
 
 /// How a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Progress {
     /// How many tasks it has.
     pub tasks: u32,
@@ -119,12 +119,29 @@ pub struct Progress {
     pub failed: usize,
     /// What those cost, in US dollars by list prices; absent where nothing is billed.
     pub cost: Option<f64>,
+    /// Those that run now, by name, where somebody wants to see them and they are few.
+    #[serde(skip)]
+    pub rows: Vec<Row>,
+}
+
+/// A task that runs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// When its container started.
+    pub since: jiff::Timestamp,
 }
 
 /// Tells the user.
 pub trait Reporter: Send {
     /// Something happened.
     fn event(&mut self, event: &Event<'_>);
+
+    /// Whether every running task is to be told of, at the price of a call when their number changes.
+    fn wants_rows(&self) -> bool {
+        false
+    }
 }
 
 /// Tells nobody.

@@ -78,7 +78,7 @@ impl Session {
         let session = Self {
             bucket,
             cloud_run,
-            prices: is_billed.then(|| cloud.prices),
+            prices: is_billed.then_some(cloud.prices),
             keeps_parallelism: keeper.is_some(),
             environments: if is_billed {
                 Environments::Named(cloud.environments)

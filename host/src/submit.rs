@@ -55,10 +55,10 @@ pub(crate) async fn place_specs(
             sending.push((k, json));
         }
     }
-    let send = |(k, json)| create_spec(session, run, k, json).boxed();
-    let sent: Vec<_> = sending.into_iter().map(send).collect();
-    let sent = stream::iter(sent).buffer_unordered(AT_ONCE);
-    sent.try_collect::<()>().await?;
+    let creation = |(k, json)| create_spec(session, run, k, json).boxed();
+    let creations: Vec<_> = sending.into_iter().map(creation).collect();
+    let creations = stream::iter(creations).buffer_unordered(AT_ONCE);
+    creations.try_collect::<()>().await?;
     Ok(sources)
 }
 

@@ -31,7 +31,7 @@ fn sleepers(machine: &Machine) -> Vec<u32> {
         .collect()
 }
 
-fn descendants(pid: u32) -> Vec<u32> {
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut all = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()

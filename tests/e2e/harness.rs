@@ -120,13 +120,6 @@ impl Machine {
         (text("endpoint"), text("token"))
     }
 
-    /// Lets what is typed from now on find the emulator at another address: a proxy's.
-    pub(crate) fn move_emulator(&self, endpoint: &str) {
-        let mut record = self.record();
-        record["endpoint"] = Value::from(endpoint);
-        fs::write(self.data().join("emulator.json"), record.to_string()).unwrap();
-    }
-
     fn record(&self) -> Value {
         serde_json::from_slice(&fs::read(self.data().join("emulator.json")).unwrap()).unwrap()
     }
@@ -252,6 +245,10 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn signal(&self, what: rustix::process::Signal) {
         signal(self.child.id(), what);
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line of its standard output.

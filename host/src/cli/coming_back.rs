@@ -149,7 +149,7 @@ pub(super) fn cancel(arguments: CancelArguments, env: &Environment) -> Result<i3
 }
 
 /// Removes runs.
-pub(super) fn rm(arguments: RmArguments, env: &Environment) -> Result<i32, Error> {
+pub(super) fn rm(arguments: &RmArguments, env: &Environment) -> Result<i32, Error> {
     block_on(async {
         for name in &arguments.runs {
             let mut opened = find(name, arguments.place.clone(), env).await?;

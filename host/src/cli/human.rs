@@ -1,12 +1,10 @@
 //! For people: the command's output where it belongs, everything else on standard error.
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use wire::names::Stream;
 
+use super::live::Live;
 use crate::event::{Event, Progress, Reporter};
 use crate::results::{Ending, TaskResult};
 use crate::text::{count, duration, size};
@@ -16,8 +14,8 @@ use crate::text::{count, duration, size};
 pub(super) struct Human {
     quiet: bool,
     dim: bool,
-    /// On a terminal: one line that tells how several tasks stand.
-    bar: Option<ProgressBar>,
+    /// On a terminal: lines that tell how it stands, below all others.
+    live: Option<Live>,
     /// Beginnings of executions told so far; a run in many tells of the first few.
     started: u32,
 }
@@ -31,7 +29,7 @@ impl Human {
         Self {
             quiet,
             dim: std::io::stderr().is_terminal(),
-            bar: None,
+            live: None,
             started: 0,
         }
     }
@@ -52,46 +50,23 @@ impl Human {
     }
 
     fn above_the_bar(&self, line: &str) {
-        let print = || {
+        let write = || {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         };
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
+        match &self.live {
+            Some(lines) => lines.aside(write),
+            None => write(),
         }
     }
 
     fn progress(&mut self, progress: &Progress) {
-        if self.quiet || !self.dim || progress.tasks < 2 {
-            return;
+        if !self.quiet && self.dim {
+            self.live.get_or_insert_with(Live::new).show(progress);
         }
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{bar:20} {msg} {elapsed}");
-            let bar = ProgressBar::new(u64::from(progress.tasks));
-            bar.enable_steady_tick(Duration::from_secs(1));
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        bar.set_position(u64::from(progress.home));
-        let parts = [
-            (u64::from(progress.running), "running"),
-            (u64::from(progress.waiting), "waiting"),
-            (progress.failed as u64, "failed"),
-        ];
-        let parts = parts.iter().filter(|(n, _)| *n > 0);
-        let mut text = format!("{} of {} home", progress.home, progress.tasks);
-        for (n, what) in parts {
-            let _ = write!(text, ", {n} {what}");
-        }
-        if let Some(cost) = progress.cost {
-            let _ = write!(text, ", ${cost:.2}");
-        }
-        bar.set_message(text);
     }
 
     fn finished(&mut self, dir: &std::path::Path, tasks: &[TaskResult], cost: Option<f64>) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.live = None;
         if tasks.len() > 1 && !self.quiet {
             self.summary(tasks, cost);
         }
@@ -238,6 +213,10 @@ impl Human {
 const SUMMARY_LINES: usize = 30;
 
 impl Reporter for Human {
+    fn wants_rows(&self) -> bool {
+        self.dim && !self.quiet
+    }
+
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Settled { source, job } => {
@@ -265,7 +244,10 @@ impl Reporter for Human {
                 ));
             }
             Event::Progress(progress) => self.progress(progress),
-            Event::Output { stream, bytes, .. } => pass_on(*stream, bytes),
+            Event::Output { stream, bytes, .. } => match &self.live {
+                Some(lines) => lines.aside(|| pass_on(*stream, bytes)),
+                None => pass_on(*stream, bytes),
+            },
             // Not for people; what it comes to is told at the end.
             Event::Claude { .. } => {}
             Event::Cancelling => {

@@ -21,7 +21,7 @@ pub(super) struct Lines {
 impl Reporter for Lines {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::Progress(progress) = event
-            && self.progress.replace(**progress) == Some(**progress)
+            && self.progress.replace((*progress).clone()).as_ref() == Some(*progress)
         {
             return;
         }

@@ -6,6 +6,7 @@ mod coming_back;
 mod forecast;
 mod human;
 mod json;
+mod live;
 mod report;
 mod run_command;
 mod table;
@@ -50,7 +51,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Fetch(arguments) => coming_back::fetch(arguments, &env),
         Verb::Report(arguments) => report::report(arguments, &env),
         Verb::Cancel(arguments) => coming_back::cancel(arguments, &env),
-        Verb::Rm(arguments) => coming_back::rm(arguments, &env),
+        Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
         Verb::Emulator(arguments) => {
             let serve = arguments.into_serve(&env)?;

@@ -83,6 +83,15 @@ impl Flight {
         self.start.tasks.iter().find_map(index)
     }
 
+    /// The task of the run that has this number within the execution.
+    pub(super) fn task(&self, index: u32) -> Option<u32> {
+        let task = |range: &TaskRange| {
+            let offset = index.checked_sub(range.index)?;
+            (offset < range.count).then(|| range.task + offset)
+        };
+        self.start.tasks.iter().find_map(task)
+    }
+
     fn name(&self) -> Option<&str> {
         self.execution.as_ref().map(|e| e.name.as_str())
     }

@@ -10,6 +10,7 @@ mod pace;
 mod plan;
 mod prepare;
 mod resume;
+mod rows;
 mod silence;
 
 pub(crate) use plan::{Plan, UsedJob};
@@ -36,6 +37,7 @@ use crate::session::Session;
 use board::Board;
 use flight::Flight;
 use pace::Pace;
+use rows::Rows;
 use silence::Silence;
 
 /// Why no more tasks are started.
@@ -74,6 +76,7 @@ pub(crate) struct Course<'a> {
     results: Vec<TaskResult>,
     stop: Option<Stop>,
     spent: f64,
+    rows: Rows,
 }
 
 /// What is needed to send inputs once more.
@@ -87,7 +90,45 @@ struct Unwritten {
     plan: Option<RunPlan>,
 }
 
-impl<'a> Course<'a> {
+/// What a course begins with.
+struct Beginning<'a> {
+    session: &'a Session,
+    record: RunRecord,
+    plan: Plan,
+    rates: Vec<Option<Rate>>,
+    manner: Manner,
+    out: Out,
+}
+
+impl<'a> Beginning<'a> {
+    /// A course of which nothing is started yet.
+    fn course(self) -> Course<'a> {
+        Course {
+            board: Board::new(self.record.tasks),
+            reports: Reports::of(self.record.run),
+            window: self.record.parallel,
+            session: self.session,
+            record: self.record,
+            plan: self.plan,
+            rates: self.rates,
+            manner: self.manner,
+            out: self.out,
+            keep: false,
+            flights: Vec::new(),
+            next_start: 0,
+            tail: Tail::none(),
+            resend: None,
+            phases: Phases::default(),
+            unwritten: None,
+            results: Vec::new(),
+            stop: None,
+            spent: 0.0,
+            rows: Rows::default(),
+        }
+    }
+}
+
+impl Course<'_> {
     /// The run's name.
     pub(crate) fn run(&self) -> RunId {
         self.record.run
@@ -167,6 +208,12 @@ impl<'a> Course<'a> {
             self.fail_fast(reporter).await;
         }
         self.mind_the_cost(reporter).await;
+        if reporter.wants_rows() {
+            calls += self
+                .rows
+                .refresh(self.session, &self.record, &self.flights)
+                .await?;
+        }
         reporter.event(&Event::Progress(&self.progress()));
         Ok(calls)
     }
@@ -174,6 +221,7 @@ impl<'a> Course<'a> {
     fn progress(&self) -> Progress {
         let running = |flight: &Flight| flight.running();
         Progress {
+            rows: self.rows.of(&self.board),
             tasks: self.board.count(),
             waiting: self.board.waiting(),
             running: self.flights.iter().map(running).sum(),

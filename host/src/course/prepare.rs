@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
-use wire::contract::{Input, RunRecord, Spec, TaskSpan, VERSION};
+use wire::contract::{Input, RunRecord, Spec, SpecSource, TaskSpan, VERSION};
 use wire::names::RunId;
 
-use super::board::Board;
 use super::plan::{Assigned, Plan, UsedJob};
-use super::{Course, Resend, Unwritten};
+use super::{Beginning, Course, Resend, Unwritten};
 use crate::clock;
 use crate::cloud_run::Job;
 use crate::cost::Rate;
@@ -19,7 +18,7 @@ use crate::error::Error;
 use crate::event::Reporter;
 use crate::record::LocalRecord;
 use crate::request::{Request, TaskRequest, Work};
-use crate::results::{Phases, Reports, Tail};
+use crate::results::Phases;
 use crate::session::Session;
 use crate::stage::{self, InputSource, Staged};
 use crate::{submit, timeout};
@@ -35,73 +34,53 @@ impl<'a> Course<'a> {
         run: RunId,
         reporter: &mut dyn Reporter,
     ) -> Result<Self, Error> {
-        let (works, work_of) = request.works();
-        let (names, job_of) = jobs_of(session, &works)?;
+        let needs = Needs::of(session, request)?;
         let inputs = request.inputs();
-        let asking = ask_about(session, &names, &works, &job_of);
-        let (staged, jobs) = if works.iter().any(|work| !work.secrets.is_empty()) {
-            // Nothing is sent to an environment that lacks a secret.
-            let jobs = asking.await?;
-            (stage::stage(session, &inputs, reporter).await?, jobs)
+        let staging = stage::stage(session, &inputs, reporter);
+        let asking = needs.ask(session, request);
+        // What may be refused is refused before anything is sent; where nothing can be, both go on at once.
+        let ((jobs, rates), staged) = if needs.may_refuse(request) {
+            (asking.await?, staging.await?)
         } else {
-            tokio::try_join!(stage::stage(session, &inputs, reporter), asking)?
+            tokio::try_join!(asking, staging)?
         };
-        let rates = rates(session, &jobs);
-        check_cost(request, &rates, work_of.iter().map(|&w| job_of[w as usize]))?;
         let begun = Instant::now();
-        let mut specs = specs(&works, &inputs, &staged);
+        let mut specs = specs(&needs.works, &inputs, &staged);
         let bytes = staged.iter().map(|staged| staged.bytes).sum();
-        let used = settle_timeouts(&names, &jobs, &job_of, &mut specs, bytes)?;
-        let assign = |&work: &u32| {
-            Some(Assigned {
-                source: work,
-                job: job_of[work as usize],
-            })
-        };
-        let plan = Plan {
-            jobs: used,
-            sources: submit::place_specs(session, run, specs).await?,
-            tasks: work_of.iter().map(assign).collect(),
-        };
+        let used = settle_timeouts(&needs.jobs, &jobs, &needs.job_of, &mut specs, bytes)?;
+        let sources = submit::place_specs(session, run, specs).await?;
+        let plan = needs.plan(used, sources);
         let window = request
             .manner
             .parallel
             .filter(|_| !session.keeps_parallelism);
         let window = window.filter(|&most| (most as usize) < request.tasks.len());
-        let planned = window.is_some() || names.len() > 1 || request.tasks.len() > ONE_EXECUTION;
+        let planned =
+            window.is_some() || needs.jobs.len() > 1 || request.tasks.len() > ONE_EXECUTION;
         let unwritten = Unwritten {
             plan: planned.then(|| plan.whole(run)),
         };
-        let record = record(session, request, run, window, planned, &names);
+        let record = record(session, request, run, window, planned, &needs.jobs);
         LocalRecord::new(run, &session.place, &request.out).write(&session.data_dir)?;
-        let mut course = Self {
-            board: Board::new(record.tasks),
+        let beginning = Beginning {
             session,
             record,
             plan,
-            flights: Vec::new(),
-            next_start: 0,
             rates,
             manner: request.manner.clone(),
-            window,
             out: request.out.clone(),
-            keep: false,
-            tail: Tail::none(),
-            reports: Reports::of(run),
-            resend: Some(Resend {
-                request,
-                inputs: staged.iter().map(|staged| staged.input.clone()).collect(),
-            }),
-            phases: Phases {
-                pack: staged.iter().map(|staged| staged.pack_ms).sum(),
-                upload: staged.iter().map(|staged| staged.upload_ms).sum(),
-                submit: clock::ms(begun),
-                ..Phases::default()
-            },
-            unwritten: Some(unwritten),
-            results: Vec::new(),
-            stop: None,
-            spent: 0.0,
+        };
+        let mut course = beginning.course();
+        course.unwritten = Some(unwritten);
+        course.resend = Some(Resend {
+            request,
+            inputs: staged.iter().map(|staged| staged.input.clone()).collect(),
+        });
+        course.phases = Phases {
+            pack: staged.iter().map(|staged| staged.pack_ms).sum(),
+            upload: staged.iter().map(|staged| staged.upload_ms).sum(),
+            submit: clock::ms(begun),
+            ..Phases::default()
         };
         if !request.manner.detach {
             course.open_tail(request.tail)?;
@@ -150,8 +129,12 @@ pub(crate) async fn reckon(
     request: &Request,
     bytes: u64,
 ) -> Result<Reckoned, Error> {
-    let (works, work_of) = request.works();
-    let (names, job_of) = jobs_of(session, &works)?;
+    let Needs {
+        works,
+        work_of,
+        jobs: names,
+        job_of,
+    } = Needs::of(session, request)?;
     let jobs = ask_about(session, &names, &works, &job_of).await?;
     let rates = rates(session, &jobs);
     let mut specs: Vec<Spec> = works.iter().map(|work| work.spec.clone()).collect();
@@ -174,6 +157,62 @@ pub(crate) async fn reckon(
         most: most.filter(|_| least.is_some()),
         least,
     })
+}
+
+/// What a run needs of the project.
+struct Needs<'a> {
+    works: Vec<&'a Arc<Work>>,
+    /// Which work each task does.
+    work_of: Vec<u32>,
+    /// The jobs, once each.
+    jobs: Vec<String>,
+    /// Which job each work has.
+    job_of: Vec<u32>,
+}
+
+impl<'a> Needs<'a> {
+    fn of(session: &Session, request: &'a Request) -> Result<Self, Error> {
+        let (works, work_of) = request.works();
+        let (jobs, job_of) = jobs_of(session, &works)?;
+        Ok(Self {
+            works,
+            work_of,
+            jobs,
+            job_of,
+        })
+    }
+
+    fn may_refuse(&self, request: &Request) -> bool {
+        let secrets = self.works.iter().any(|work| !work.secrets.is_empty());
+        secrets || request.manner.max_cost.is_some()
+    }
+
+    /// What Cloud Run says of the jobs, and what they cost; refuses what cannot, or must not, run there.
+    async fn ask(
+        &self,
+        session: &Session,
+        request: &Request,
+    ) -> Result<(Vec<Job>, Vec<Option<Rate>>), Error> {
+        let jobs = ask_about(session, &self.jobs, &self.works, &self.job_of).await?;
+        let rates = rates(session, &jobs);
+        let job_of = |&work: &u32| self.job_of.get(work as usize).copied().unwrap_or(0);
+        check_cost(request, &rates, self.work_of.iter().map(job_of))?;
+        Ok((jobs, rates))
+    }
+
+    fn plan(&self, jobs: Vec<UsedJob>, sources: Vec<SpecSource>) -> Plan {
+        let assign = |&work: &u32| {
+            Some(Assigned {
+                source: work,
+                job: *self.job_of.get(work as usize)?,
+            })
+        };
+        Plan {
+            jobs,
+            sources,
+            tasks: self.work_of.iter().map(assign).collect(),
+        }
+    }
 }
 
 fn record(

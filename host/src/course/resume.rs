@@ -6,14 +6,13 @@ use wire::bucket::List;
 use wire::contract::{Document, RunPlan, RunRecord, SORTIE_RUN, Start};
 use wire::names::RunId;
 
-use super::Course;
 use super::board::{Board, State};
 use super::flight::Flight;
 use super::plan::Plan;
+use super::{Beginning, Course};
 use crate::cost::Rate;
 use crate::error::Error;
 use crate::request::{Manner, Out};
-use crate::results::{Phases, Reports, Tail};
 use crate::session::Session;
 use crate::submit;
 
@@ -170,30 +169,22 @@ impl<'a> Course<'a> {
             .zip(executions)
             .map(|(start, execution)| Flight::new(start, execution))
             .collect();
-        let mut course = Self {
-            session,
+        let beginning = Beginning {
             rates: rates(session, &plan, &flights),
-            window: record.parallel,
+            session,
             record,
             plan,
-            board,
-            flights,
-            next_start,
             manner: Manner {
                 retries: how.retries,
                 ..Manner::default()
             },
             out: how.out,
-            keep: how.keep,
-            tail: Tail::none(),
-            reports: Reports::of(run),
-            resend: None,
-            phases: Phases::default(),
-            unwritten: None,
-            results: Vec::new(),
-            stop: None,
-            spent: 0.0,
         };
+        let mut course = beginning.course();
+        course.board = board;
+        course.flights = flights;
+        course.next_start = next_start;
+        course.keep = how.keep;
         course.open_tail(how.show)?;
         Ok(course)
     }

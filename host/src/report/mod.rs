@@ -3,6 +3,7 @@
 mod gather;
 mod task;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use claude::page::{Fact, Overview, Page, Row};
@@ -43,13 +44,12 @@ fn overview(gathered: &Gathered) -> Overview {
 fn facts(gathered: &Gathered) -> Vec<Fact> {
     let record = &gathered.record;
     let results = || gathered.results.iter();
+    let started = record.created_at.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let place = format!("{}, {}", record.project, record.region);
     let mut facts = vec![
-        fact(
-            "started",
-            record.created_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        ),
+        fact("started", &started),
         fact("by", &record.owner),
-        fact("project", format!("{}, {}", record.project, record.region)),
+        fact("project", &place),
         fact("job", &record.job),
         fact("sortie", &record.sortie),
     ];
@@ -57,20 +57,20 @@ fn facts(gathered: &Gathered) -> Vec<Fact> {
         results().filter_map(cost).reduce(|sum, cost| sum + cost)
     };
     if let Some(cost) = sum(|result| result.cost) {
-        facts.push(fact("cost of Cloud Run", task::money(cost)));
+        facts.push(fact("cost of Cloud Run", &task::money(cost)));
     }
     if let Some(cost) = sum(task::api_cost) {
-        facts.push(fact("cost of the API", task::money(cost)));
+        facts.push(fact("cost of the API", &task::money(cost)));
     }
     let missing = record.tasks as usize - gathered.results.len();
     if missing > 0 {
         let tasks = count(missing as u64, "task has", "tasks have");
-        facts.push(fact("so far", format!("{tasks} not ended")));
+        facts.push(fact("so far", &format!("{tasks} not ended")));
     }
     facts
 }
 
-fn fact(name: &str, value: impl ToString) -> Fact {
+fn fact(name: &str, value: &dyn Display) -> Fact {
     Fact {
         name: name.to_owned(),
         value: value.to_string(),

@@ -138,27 +138,27 @@ fn facts(result: &TaskResult) -> Vec<Fact> {
         ];
         let told = told.into_iter();
         facts.extend(told.filter_map(|(name, value)| Some(fact(name, value.as_ref()?))));
-        facts.push(fact("turns", summary.turns));
+        facts.push(fact("turns", &summary.turns));
         facts.extend(
             summary
                 .cost_usd
-                .map(|cost| fact("cost of the API", money(cost))),
+                .map(|cost| fact("cost of the API", &money(cost))),
         );
         let denied = summary.denied_tools.iter();
         let denied: Vec<String> = denied.map(|(tool, n)| format!("{tool} {n}×")).collect();
         if !denied.is_empty() {
-            facts.push(fact("not allowed", denied.join(", ")));
+            facts.push(fact("not allowed", &denied.join(", ")));
         }
     }
     facts.extend(
         result
             .cost
-            .map(|cost| fact("cost of Cloud Run", money(cost))),
+            .map(|cost| fact("cost of Cloud Run", &money(cost))),
     );
     if result.retries > 0 {
-        facts.push(fact("tried again", result.retries));
+        facts.push(fact("tried again", &result.retries));
     }
-    facts.push(fact("outputs", size(result.bytes)));
+    facts.push(fact("outputs", &size(result.bytes)));
     facts
 }
 

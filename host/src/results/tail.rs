@@ -138,8 +138,8 @@ impl Following {
         over: bool,
         reporter: &mut dyn Reporter,
     ) -> Result<bool, Error> {
-        let reported = report.as_ref().map(|found| &found.objects);
-        let objects = match (reported, &self.logs) {
+        let named = report.as_ref().map(|found| &found.objects);
+        let objects = match (named, &self.logs) {
             (Some(objects), _) => Some(objects.clone()),
             (None, Some(_)) => None,
             (None, None) => logs::newest(bucket, &mut self.claims, self.run, self.task).await?,

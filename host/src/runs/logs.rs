@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wire::names::RunId;
 
+use crate::cloud_run::Execution;
 use crate::course::{Known, know};
 use crate::error::Error;
 use crate::event::{Event, Reporter};
@@ -64,5 +65,5 @@ async fn has_ended(session: &Session, run: RunId, task: u32) -> Result<bool, Err
                 .is_some_and(|i| i < range.count)
         })
     });
-    Ok(newest.is_some_and(|(_, execution)| execution.as_ref().is_none_or(|e| e.ended())))
+    Ok(newest.is_some_and(|(_, execution)| execution.as_ref().is_none_or(Execution::ended)))
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use wire::contract::RunRecord;
 use wire::names::{Attempt, RunId};
 
+use crate::cloud_run::Execution;
 use crate::course::{Known, know};
 use crate::error::Error;
 use crate::event::Reporter;
@@ -79,7 +80,7 @@ pub async fn standing(
     // A task's newest start, and whether that is over.
     let mut newest: BTreeMap<u32, (u32, bool)> = BTreeMap::new();
     for (start, execution) in starts.iter().zip(&executions) {
-        let over = execution.as_ref().is_none_or(|e| e.ended());
+        let over = execution.as_ref().is_none_or(Execution::ended);
         for range in &start.tasks {
             for task in range.task..range.task.saturating_add(range.count) {
                 newest.insert(task, (start.start, over));
@@ -91,12 +92,12 @@ pub async fn standing(
         .map(|Attempt { task, start, .. }| (*task, *start))
         .collect();
     let task = |index: u32| {
-        let report = written.get(&index);
+        let newest_report = written.get(&index);
         let started = newest.get(&index);
-        let reported = report.filter(|written| {
+        let known = newest_report.filter(|written| {
             started.is_none_or(|(start, _)| written.objects.attempt.start == *start)
         });
-        let state = match (reported, started) {
+        let state = match (known, started) {
             (Some(_), _) => TaskState::Ended,
             (None, None) => TaskState::Waiting,
             (None, Some((_, true))) => TaskState::Lost,
@@ -109,8 +110,8 @@ pub async fn standing(
             index,
             name: record.name(index),
             state,
-            outcome: reported.map(|written| written.outcome.clone()),
-            code: reported.and_then(|written| written.code),
+            outcome: known.map(|written| written.outcome.clone()),
+            code: known.and_then(|written| written.code),
         }
     };
     let tasks = (0..record.tasks).map(task).collect();

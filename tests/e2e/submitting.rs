@@ -1,0 +1,158 @@
+//! A `:run` whose answer is lost, late, doubled or a lie: the run is started once all the same.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::harness::{Done, Machine};
+use crate::platform::{Platform, report};
+
+/// What becomes of the answer to the first `:run`, which the server has acted on.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// `503 Service Unavailable` in its place.
+    Unavailable,
+    /// The connection is reset after half of it.
+    Half,
+    /// Nothing, and the connection is closed.
+    Silence,
+    /// The question is put to the server twice; the first answer is lost.
+    Twice,
+    /// A page of a proxy that has logged its user out.
+    Page,
+}
+
+/// Passes whole exchanges between a client and a server; the first `:run` meets a fault.
+fn proxy(server: String, fault: Fault) -> (String, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, server, count) = (client.unwrap(), server.clone(), count.clone());
+            std::thread::spawn(move || {
+                while let Some(request) = read_message(&mut client) {
+                    let is_run = String::from_utf8_lossy(&request).contains(":run HTTP/1.1");
+                    let strike = is_run && count.fetch_add(1, Ordering::SeqCst) == 0;
+                    let answer = exchange(&server, &request);
+                    let answer = if strike {
+                        fail(fault, &server, &request, &answer)
+                    } else {
+                        answer
+                    };
+                    if client.write_all(&answer).is_err()
+                        || (strike && !matches!(fault, Fault::Unavailable | Fault::Twice))
+                    {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (address, asked)
+}
+
+fn fail(fault: Fault, server: &str, request: &[u8], answer: &[u8]) -> Vec<u8> {
+    match fault {
+        Fault::Unavailable => {
+            let body = r#"{"error":{"code":503,"message":"try later","status":"UNAVAILABLE"}}"#;
+            let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n";
+            format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        }
+        Fault::Half => answer[..answer.len() / 2].to_vec(),
+        Fault::Silence => Vec::new(),
+        Fault::Twice => exchange(server, request),
+        Fault::Page => {
+            let body = "<html>please log in</html>";
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n";
+            format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        }
+    }
+}
+
+fn exchange(server: &str, request: &[u8]) -> Vec<u8> {
+    let mut server = TcpStream::connect(server.trim_start_matches("http://")).unwrap();
+    server.write_all(request).unwrap();
+    read_message(&mut server).unwrap()
+}
+
+/// A message with its body, by its length or its chunks; none at the end of a connection.
+fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    let mut byte = [0];
+    while !message.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        message.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&message).to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    if let Some(length) = length {
+        let mut body = vec![0; length.trim().parse().unwrap()];
+        stream.read_exact(&mut body).ok()?;
+        message.extend(body);
+    } else if head.contains("transfer-encoding: chunked") {
+        while !message.ends_with(b"\r\n0\r\n\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            message.push(byte[0]);
+        }
+    }
+    Some(message)
+}
+
+/// How a run of two tasks fares with a fault, and how many executions there are.
+fn run_with(fault: Fault) -> (Done, usize, u32) {
+    let machine = Machine::new();
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        // What an entrypoint does that finds its attempt claimed: the stub stumbles, and leaves.
+        tokio::spawn(report(container, 0)).await.unwrap_or(75)
+    });
+    let (address, asked) = proxy(platform.address.clone(), fault);
+    let words = ["run", "--json", "-n", "2", "--out", "o", "--", "true"];
+    let done = platform.typed_at(&machine, words, &address).enter();
+    let executions = platform.executions().len();
+    (done, executions, asked.load(Ordering::SeqCst))
+}
+
+#[test]
+fn an_answer_that_is_an_error_starts_nothing_twice() {
+    let (done, executions, asked) = run_with(Fault::Unavailable);
+    done.code(0);
+    assert_eq!((executions, asked), (1, 1), "it was looked for, and found");
+}
+
+#[test]
+fn an_answer_that_breaks_off_starts_nothing_twice() {
+    let (done, executions, asked) = run_with(Fault::Half);
+    done.code(0);
+    assert_eq!((executions, asked), (1, 1));
+}
+
+#[test]
+fn an_answer_that_never_comes_starts_nothing_twice() {
+    let (done, executions, asked) = run_with(Fault::Silence);
+    done.code(0);
+    assert_eq!((executions, asked), (1, 1));
+}
+
+#[test]
+fn an_answer_of_a_stranger_starts_nothing_twice() {
+    let (done, executions, asked) = run_with(Fault::Page);
+    done.code(0);
+    assert_eq!((executions, asked), (1, 1));
+}
+
+#[test]
+fn a_question_that_arrives_twice_has_one_set_of_results() {
+    let (done, executions, _) = run_with(Fault::Twice);
+    let result = done.code(0).result();
+    assert_eq!(executions, 2, "the platform was asked twice");
+    assert_eq!(result["tasks"].as_array().unwrap().len(), 2);
+}
