@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-many check conformance entrypoint test-static claude-cli size clean
+.PHONY: help run build config test test-many check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -17,9 +17,13 @@ export SORTIE_MAKE_CMD := $(value CMD)
 export SORTIE_MAKE_INPUTS := $(value INPUTS)
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb text; do printf '  make %-12s %s\n' "$$verb" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb text; do printf '  make %-13s %s\n' "$$verb" "$$text"; done
 
+# Without sortie.toml it is local mode; but who has applied the kit here has said where to run.
 run: $(if $(wildcard $(SORTIE)),build-quietly,build) ## run a task: TASK=file.toml, or CMD='shell command' with INPUTS='name=path …'
+	@[ -e sortie.toml ] || [ -z "$(wildcard terraform/terraform.tfstate terraform/.terraform/terraform.tfstate)" ] || { \
+		outputs=$$(terraform -chdir=terraform output -json) || exit; \
+		case $$outputs in *sortie_toml*) $(MAKE) --no-print-directory config ;; esac; }
 	@$(SORTIE) run --from-make
 
 build: ## build the program: target/release/sortie
@@ -28,6 +32,10 @@ build: ## build the program: target/release/sortie
 .PHONY: build-quietly
 build-quietly:
 	@$(CARGO) build --quiet --release --package sortie
+
+config: ## make sortie.toml from what `terraform apply` has made
+	@terraform -chdir=terraform output -raw sortie_toml > sortie.toml.new && mv sortie.toml.new sortie.toml || { rm -f sortie.toml.new; exit 1; }
+	@echo 'sortie.toml is made: commit it, and type make run TASK=examples/wordcount.toml'
 
 test: ## run the tests; needs Rust, make and a C compiler, no network once the crates are fetched
 	$(CARGO) test --workspace
@@ -41,10 +49,13 @@ check: ## formatting, lints, documentation, dependency guards
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	tests/guards.sh
 
-# Built as `make test` builds it: another choice of packages would build every dependency once more.
+# Built as `make test` builds it: another choice of packages would build every dependency once more. What the end to end
+# tests ask of their emulators, and are answered, is judged too: where they have just run with a record of that, RECORD says
+# where it is.
 conformance: ## let Google's own clients and other servers judge the emulator and the bucket client
 	$(CARGO) test --workspace --no-run --quiet
 	tests/conformance/run.sh target/debug/sortie
+	d=$(RECORD); [ -n "$$d" ] || { d=$$(mktemp -d) && chmod 1777 "$$d" && SORTIE_EMULATOR_RECORD=$$d $(CARGO) test --quiet --workspace --test e2e; } && tests/conformance/run.sh judge "$$d"; s=$$?; [ -n "$(RECORD)" ] || rm -rf "$$d"; exit $$s
 
 # An explicit target keeps the flags off build scripts and macros. Without the second one a static binary would look
 # for randomness in /dev, which an image may lack.
@@ -59,6 +70,27 @@ claude-cli: ## let the real Claude Code CLI, which is fetched, judge what is mad
 	test -x target/claude-cli/venv/bin/python || python3 -m venv target/claude-cli/venv
 	PYTHON=target/claude-cli/venv/bin/python tests/claude/fetch_cli.sh target/claude-cli
 	SORTIE_CLAUDE_CLI=$(CURDIR)/target/claude-cli/claude $(CARGO) test --workspace --features sortie/real-cli,sortie-claude/real-cli --test real_cli --test real_claude
+
+image: ## build the kit's images with docker or podman, and print their sizes: IMAGES='base …', DEBIAN=image for base
+	@SORTIE_STATIC_ENTRYPOINT=$(if $(wildcard $(STATIC)),$(CURDIR)/$(STATIC)) images/build.sh $(if $(DEBIAN),--debian $(DEBIAN)) $(IMAGES)
+
+test-images: entrypoint ## build every image for real, and run tasks in them; as root it installs podman where it is missing
+	$(CARGO) test --workspace --no-run --quiet
+	tests/kit/images.sh target/debug/sortie $(STATIC)
+
+test-contract: ## apply the kit to the emulator and run its jobs: PROVIDER=installer of a stand-in for Google's
+	$(CARGO) test --workspace --no-run --quiet
+	tests/kit/contract.sh target/debug/sortie $(PROVIDER)
+
+check-kit: ## let a checker judge the kit: CHECKER=its path
+	tests/kit/check.sh $(CHECKER)
+
+checkov: ## let checkov judge the kit; it is 300 MB
+	tests/kit/checkov.sh
+
+test-registry: entrypoint ## put the entrypoint into images of a real registry, and run them; as root it installs what is missing
+	tests/kit/install.sh docker-registry podman runc busybox:busybox-static
+	SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) $(CARGO) test --workspace --features sortie-registry/docker-registry --test docker_registry
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -21,6 +21,8 @@ absent 'clap|gcp_auth|h2|openssl|native-tls|aws-lc-rs|chrono' sortie-entrypoint 
 absent 'openssl|native-tls|aws-lc-rs' sortie 'ring is the one TLS provider'
 absent 'sortie-wire|sortie-archive' sortie-emulator 'a wrong field name must not stand on both sides and pass'
 absent 'clap|sortie-emulator|sortie-sandbox' sortie-wire 'wire knows no command line and no server'
+absent 'clap|sortie-emulator|openssl|native-tls|aws-lc-rs' sortie-registry 'one HTTP stack, no command line'
+absent 'tokio|reqwest|clap|sortie-wire' sortie-claude 'a Claude run is bytes and directories'
 absent 'tokio|reqwest|sortie-wire' sortie-archive 'the format knows no network'
 
 # words REGEX WHY

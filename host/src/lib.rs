@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod exit_code;
 pub mod forecast;
+mod init;
 pub mod interrupts;
 mod job;
 mod local;

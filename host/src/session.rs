@@ -125,6 +125,11 @@ impl Session {
     }
 }
 
+/// The bucket alone.
+pub(crate) fn bucket(cloud: &Cloud) -> Result<Bucket, Error> {
+    clients(cloud, RetryConfig::default()).map(|(bucket, _)| bucket)
+}
+
 fn clients(cloud: &Cloud, retry: RetryConfig) -> Result<(Bucket, CloudRun), Error> {
     let http = http_client().map_err(|error| Error::local("cannot set up TLS", error))?;
     let api = |tokens| Api::new(http.clone(), tokens, cloud.quota_project.clone(), retry);

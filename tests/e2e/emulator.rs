@@ -193,7 +193,7 @@ fn sortie_emulator_prints_where_to_point_other_clients() {
     ];
     let mut running = machine.sortie(words).start();
     let mut endpoint = String::new();
-    for _ in 0..8 {
+    for _ in 0..13 {
         let line = running.line();
         let (name, value) = line
             .strip_prefix("export ")
@@ -268,4 +268,37 @@ fn a_link_to_the_program_is_the_program() {
         .enter()
         .code(0);
     assert_eq!(machine.emulator_pid(), pid);
+}
+
+#[test]
+fn its_bucket_forgets_inputs_nobody_uses_and_old_runs() {
+    let machine = Machine::new();
+    machine.sortie(["run", "-q", "--", "true"]).enter().code(0);
+    let (endpoint, token) = machine.emulator();
+    let rules = || {
+        let request = format!(
+            "GET /storage/v1/b/goog-sortie-local HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+        let bucket: serde_json::Value = serde_json::from_str(&body).unwrap();
+        bucket["lifecycle"]["rule"].clone()
+    };
+    wait_until("there are rules", || rules().is_array());
+    let conditions: Vec<_> = rules()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["condition"].clone())
+        .collect();
+    assert_eq!(
+        conditions,
+        [
+            serde_json::json!({ "matchesPrefix": ["inputs/"], "daysSinceCustomTime": 14 }),
+            serde_json::json!({ "matchesPrefix": ["runs/"], "age": 30 }),
+        ]
+    );
 }

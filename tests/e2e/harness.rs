@@ -104,6 +104,10 @@ impl Machine {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // What the emulators are asked and answer is judged afterwards, where somebody wants that.
+        if let Some(record) = std::env::var_os("SORTIE_EMULATOR_RECORD") {
+            command.env("SORTIE_EMULATOR_RECORD", record);
+        }
         if self.nobody {
             command.uid(65534).gid(65534);
         }

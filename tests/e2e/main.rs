@@ -19,3 +19,4 @@ mod report;
 mod returning;
 mod sandbox;
 mod submitting;
+mod team;

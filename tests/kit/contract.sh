@@ -137,6 +137,17 @@ assert "command" not in container and "args" not in container, container
 assert task["serviceAccount"].startswith("crew-large@"), task
 EOF
 
+echo '== sortie init, by the copy in the bucket'
+mkdir "$scratch/elsewhere"
+(cd "$scratch/elsewhere" && "$SORTIE" init gs://contract-project-crew 2> init.log) || fail "$(cat "$scratch/elsewhere/init.log")"
+"$python" - "$scratch/work/sortie.toml" "$scratch/elsewhere/sortie.toml" << 'EOF'
+import sys, tomllib
+made, copied = (tomllib.load(open(path, "rb")) for path in sys.argv[1:])
+for environment in [*made["environments"].values(), *copied["environments"].values()]:
+    environment.setdefault("secrets", [])
+assert made == copied, (made, copied)
+EOF
+
 echo '== sortie run, by these settings'
 cd "$scratch/work"
 echo 'one two three' > words

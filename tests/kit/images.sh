@@ -17,16 +17,7 @@ fail() {
 SORTIE=$(realpath "$1")
 SORTIE_STATIC_ENTRYPOINT=$(realpath "$2")
 
-missing=
-for tool in podman:podman runc:runc mmdebstrap:mmdebstrap docker-registry:docker-registry cc:gcc python3:python3; do
-    command -v "${tool%%:*}" > /dev/null || missing="$missing ${tool#*:}"
-done
-if [ -n "$missing" ]; then
-    [ "$(id -u)" -eq 0 ] || fail "these packages are needed:$missing"
-    apt-get update -qq
-    # shellcheck disable=SC2086 # several packages
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > /dev/null
-fi
+tests/kit/install.sh podman runc mmdebstrap docker-registry cc:gcc python3
 
 scratch=$(mktemp -d)
 clean() {

@@ -49,6 +49,8 @@ pub(super) enum Verb {
     Rm(RmArguments),
     /// Remove what you left behind: old runs, and jobs made for a single definition.
     Gc(GcArguments),
+    /// Write `sortie.toml` here, with the settings that the kit has left in its bucket.
+    Init(InitArguments),
     /// Serve Cloud Storage, Cloud Run jobs and the metadata server on loopback, for any client.
     Emulator(EmulatorArguments),
 }
@@ -408,6 +410,21 @@ pub(super) struct GcArguments {
     pub(super) place: PlaceArguments,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct InitArguments {
+    /// The team's bucket.
+    #[arg(value_name = "gs://BUCKET")]
+    pub(super) bucket: String,
+
+    /// Replace a `sortie.toml` that says something else.
+    #[arg(short, long)]
+    pub(super) force: bool,
+
+    /// Another server for the Cloud Storage API.
+    #[arg(long, value_name = "URL")]
+    pub(super) storage_endpoint: Option<String>,
+}
+
 /// Where to run. Flags beat `SORTIE_*` variables, those beat `sortie.toml`, and without any it is this machine.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where to run")]
@@ -534,6 +551,7 @@ impl EmulatorArguments {
             anonymous: self.anonymous,
             runner: self.runner,
             token: env.text("SORTIE_EMULATOR_TOKEN"),
+            record: env.bytes(super::EMULATOR_RECORD).map(PathBuf::from),
         })
     }
 }

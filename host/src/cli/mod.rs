@@ -5,6 +5,7 @@ mod claude;
 mod coming_back;
 mod forecast;
 mod human;
+mod init;
 mod json;
 mod live;
 mod report;
@@ -21,6 +22,9 @@ use crate::exit_code;
 use crate::local;
 use crate::settings::Environment;
 use arguments::{Arguments, Verb};
+
+/// Where an emulator writes down what it is asked and answers: a file, or a directory for a file each.
+const EMULATOR_RECORD: &str = "SORTIE_EMULATOR_RECORD";
 
 /// Parses, calls, prints, exits.
 pub fn main() -> ExitCode {
@@ -53,6 +57,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Cancel(arguments) => coming_back::cancel(arguments, &env),
         Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
+        Verb::Init(arguments) => init::init(arguments, &env),
         Verb::Emulator(arguments) => {
             let serve = arguments.into_serve(&env)?;
             block_on(local::serve(serve)).map(|()| exit_code::SUCCESS)
@@ -68,8 +73,11 @@ fn serve_data_dir(arguments: &[std::ffi::OsString]) -> Result<i32, Error> {
     };
     let idle = humantime::parse_duration(&idle.to_string_lossy())
         .map_err(|error| Error::local("cannot read the duration", error))?;
-    block_on(local::serve_data_dir(std::path::Path::new(data_dir), idle))
-        .map(|()| exit_code::SUCCESS)
+    let record = Environment::of_process()
+        .bytes(EMULATOR_RECORD)
+        .map(std::path::PathBuf::from);
+    let data_dir = std::path::Path::new(data_dir);
+    block_on(local::serve_data_dir(data_dir, idle, record)).map(|()| exit_code::SUCCESS)
 }
 
 /// Runs to the end of the work and no further: a thread that still reads a large file is not waited for.

@@ -4,6 +4,7 @@
 //! its terminal goes away. It is started by whoever needs it first, and leaves when idle.
 
 mod container;
+mod lifecycle;
 mod lock;
 mod process;
 mod record;

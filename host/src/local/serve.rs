@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use emulator::{Account, Config, Emulator, Grant, Permission};
+use emulator::{Account, Config, Emulator, Grant, Options, Permission};
 use url::Url;
 
 use super::lock::{open_lock, take, write_holder};
 use super::record::{Record, program_identity};
-use super::{ACCOUNT, BUCKET, PROJECT, REGION};
+use super::{ACCOUNT, BUCKET, PROJECT, REGION, lifecycle};
 use crate::error::Error;
 
 /// What `sortie emulator` was asked to serve.
@@ -32,6 +32,8 @@ pub(crate) struct Serve {
     pub runner: Vec<OsString>,
     /// The token with all rights, where the caller wants to know it beforehand.
     pub token: Option<String>,
+    /// Where to write down what is asked and answered.
+    pub record: Option<PathBuf>,
 }
 
 /// `sortie emulator`: serves until SIGINT or SIGTERM, after printing the environment for its clients.
@@ -50,7 +52,7 @@ pub(crate) async fn serve(serve: Serve) -> Result<(), Error> {
         idle_exit: None,
     };
     let hint = "another `--port` may be free, and `--port 0` takes any that is";
-    let emulator = Emulator::start(config)
+    let emulator = Emulator::start_with(config, options(serve.record.clone()))
         .await
         .map_err(|error| cannot_serve(error).with_hint(hint))?;
     if let Some(bucket) = &serve.bucket {
@@ -65,6 +67,7 @@ fn print_environment(serve: &Serve, emulator: &Emulator, token: &str) {
     let mut out = std::io::stdout().lock();
     let endpoint = format!("http://{}", emulator.address());
     let metadata = emulator.metadata_address().to_string();
+    let port = emulator.address().port().to_string();
     let storage = format!("{endpoint}/storage/v1/");
     for (name, value) in [
         ("STORAGE_EMULATOR_HOST", endpoint.as_str()),
@@ -74,6 +77,12 @@ fn print_environment(serve: &Serve, emulator: &Emulator, token: &str) {
         ("SORTIE_REGION", &serve.region),
         ("GCE_METADATA_HOST", &metadata),
         ("CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", &storage),
+        // gcloud puts the region before this host's name, so it must be a name, which only a proxy finds.
+        ("CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN", "http://run.test/"),
+        ("CLOUDSDK_PROXY_TYPE", "http"),
+        ("CLOUDSDK_PROXY_ADDRESS", "127.0.0.1"),
+        ("CLOUDSDK_PROXY_PORT", &port),
+        ("CLOUDSDK_RUN_REGION", &serve.region),
         ("CLOUDSDK_AUTH_ACCESS_TOKEN", token),
     ] {
         let _ = writeln!(out, "export {name}='{value}'");
@@ -82,7 +91,11 @@ fn print_environment(serve: &Serve, emulator: &Emulator, token: &str) {
 }
 
 /// The process behind local mode: leaves when idle, when told to, or at once if another one serves already.
-pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<(), Error> {
+pub(crate) async fn serve_data_dir(
+    data_dir: &Path,
+    idle: Duration,
+    record: Option<PathBuf>,
+) -> Result<(), Error> {
     let lock = open_lock(data_dir)?;
     if !take(&lock).await {
         return Ok(());
@@ -113,13 +126,15 @@ pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<()
     };
     // Who waits for a run goes on asking at the old address.
     let old_port = before.and_then(|record| Url::parse(&record.endpoint).ok()?.port());
-    let emulator = match Emulator::start(config(old_port.unwrap_or(0))).await {
-        Err(emulator::Error::Listen { .. }) => Emulator::start(config(0)).await,
+    let start = |port| Emulator::start_with(config(port), options(record.clone()));
+    let emulator = match start(old_port.unwrap_or(0)).await {
+        Err(emulator::Error::Listen { .. }) => start(0).await,
         started => started,
     };
     let emulator = emulator.map_err(cannot_serve)?;
     emulator.ensure_bucket(BUCKET).await.map_err(cannot_serve)?;
     let endpoint = format!("http://{}", emulator.address());
+    let rules = lifecycle::set(endpoint.clone(), token.clone());
     let identity = program_identity(&program);
     Record {
         endpoint,
@@ -128,7 +143,15 @@ pub(crate) async fn serve_data_dir(data_dir: &Path, idle: Duration) -> Result<()
         program: identity,
     }
     .write(data_dir)?;
-    emulator.serve(terminated).await.map_err(cannot_serve)
+    let (served, ()) = tokio::join!(emulator.serve(terminated), rules);
+    served.map_err(cannot_serve)
+}
+
+fn options(record: Option<PathBuf>) -> Options {
+    Options {
+        record,
+        ..Options::default()
+    }
 }
 
 /// As the kit gives it in the cloud: what it knows by name it may get, and it may create under `runs/`.

@@ -41,16 +41,54 @@ pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<C
         prices: file.prices.unwrap_or_else(|| Prices::of_region(&region)),
         environments: file.environments.clone(),
         region,
-        bucket: bucket
-            .trim_start_matches("gs://")
-            .trim_end_matches('/')
-            .to_owned(),
+        bucket: bucket_name(&bucket),
         job: job(wishes, env, file)?,
-        quota_project: env
-            .text("GOOGLE_CLOUD_QUOTA_PROJECT")
-            .or_else(|| adc_quota_project(env)),
+        quota_project: quota_project(env),
         endpoints: endpoints(wishes, env)?,
     })
+}
+
+/// A bucket and no more: for who does not know yet what else there is.
+pub(crate) fn bucket_alone(
+    bucket: &str,
+    storage_endpoint: Option<String>,
+    env: &Environment,
+) -> Result<Cloud, Error> {
+    let storage = storage_endpoint.or_else(|| env.text("STORAGE_EMULATOR_HOST"));
+    let endpoints = storage.map(|text| {
+        let storage = parse_endpoint(&text)?;
+        Ok::<_, Error>(Endpoints {
+            run: storage.clone(),
+            storage,
+            token: emulator_token(env),
+        })
+    });
+    Ok(Cloud {
+        project: String::new(),
+        region: String::new(),
+        bucket: bucket_name(bucket),
+        job: String::new(),
+        environments: BTreeMap::new(),
+        prices: Prices::of_region(""),
+        quota_project: quota_project(env),
+        endpoints: endpoints.transpose()?,
+    })
+}
+
+fn bucket_name(text: &str) -> String {
+    text.trim_start_matches("gs://")
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+fn quota_project(env: &Environment) -> Option<String> {
+    env.text("GOOGLE_CLOUD_QUOTA_PROJECT")
+        .or_else(|| adc_quota_project(env))
+}
+
+fn emulator_token(env: &Environment) -> Option<Token> {
+    env.text("SORTIE_EMULATOR_TOKEN")
+        .map(|text| Token::new(text, None))
 }
 
 fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error> {
@@ -93,9 +131,7 @@ fn endpoints(wishes: &Wishes, env: &Environment) -> Result<Option<Endpoints>, Er
         (Some(run), Some(storage)) => Ok(Some(Endpoints {
             run: parse_endpoint(&run)?,
             storage: parse_endpoint(&storage)?,
-            token: env
-                .text("SORTIE_EMULATOR_TOKEN")
-                .map(|text| Token::new(text, None)),
+            token: emulator_token(env),
         })),
         (run, _) => {
             let (have, lack, flag) = if run.is_some() {

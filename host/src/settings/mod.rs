@@ -7,6 +7,7 @@ mod environment;
 mod file;
 mod machine;
 
+pub(crate) use cloud::bucket_alone;
 pub use cloud::no_environment;
 pub use environment::Environment;
 pub use file::{TeamEnvironment, parse_toml};

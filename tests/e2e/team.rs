@@ -1,0 +1,186 @@
+//! A team's project: settings in its bucket, jobs that others have made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use wire::api::{Api, RetryConfig, http_client};
+use wire::bucket::{Bucket, NewObject, Precondition};
+use wire::token::{StaticToken, Token, Tokens};
+
+use crate::harness::{Machine, Running, SORTIE, Typed, block_on};
+
+const BUCKET: &str = "team-bucket";
+
+/// `sortie emulator` plays the project `team`, and a job's container is a process.
+pub(crate) struct Team {
+    pub(crate) machine: Machine,
+    emulator: Option<Running>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Team {
+    pub(crate) fn new() -> Self {
+        let machine = Machine::new();
+        let words = [
+            "emulator",
+            "--state",
+            "team",
+            "--project",
+            "team",
+            "--region",
+            "europe-west1",
+            "--bucket",
+            BUCKET,
+            "--runner",
+            SORTIE,
+            "--runner",
+            "container",
+        ];
+        let mut emulator = machine.sortie(words).start();
+        let mut environment = BTreeMap::new();
+        while !environment.contains_key("CLOUDSDK_AUTH_ACCESS_TOKEN") {
+            let line = emulator.line();
+            let words = line.strip_prefix("export ").unwrap();
+            let (name, value) = words.split_once('=').unwrap();
+            environment.insert(name.to_owned(), value.trim_matches('\'').to_owned());
+        }
+        Self {
+            machine,
+            emulator: Some(emulator),
+            environment,
+        }
+    }
+
+    /// Where the servers are and a token, and nothing of what they hold.
+    pub(crate) fn sortie(&self, words: &[&str]) -> Typed {
+        let names = [
+            "STORAGE_EMULATOR_HOST",
+            "SORTIE_RUN_ENDPOINT",
+            "SORTIE_EMULATOR_TOKEN",
+        ];
+        let typed = self.machine.sortie(words);
+        names.into_iter().fold(typed, |typed, name| {
+            typed.env(name, &self.environment[name])
+        })
+    }
+
+    fn api(&self) -> (Api, url::Url) {
+        let endpoint = self.environment["SORTIE_RUN_ENDPOINT"].parse().unwrap();
+        let token = Token::new(self.environment["SORTIE_EMULATOR_TOKEN"].as_str(), None);
+        let tokens = Tokens::origin(&endpoint, Arc::new(StaticToken(token)));
+        let api = Api::new(http_client().unwrap(), tokens, None, RetryConfig::default());
+        (api, endpoint)
+    }
+
+    /// One call of the Cloud Run API.
+    pub(crate) fn run_api(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
+        let (api, endpoint) = self.api();
+        let url = format!("v2/projects/team/locations/europe-west1/{path}");
+        let url = endpoint.join(&url).unwrap();
+        block_on(api.json("cannot call", method, url, body, false)).unwrap()
+    }
+
+    fn leave_settings(&self, settings: &Value) {
+        let (api, endpoint) = self.api();
+        let bucket = Bucket::new(api, &endpoint, BUCKET);
+        let object = NewObject {
+            content_type: "application/json",
+            metadata: BTreeMap::new(),
+            custom_time: None,
+            precondition: Precondition::Absent,
+        };
+        let body = Bytes::from(settings.to_string());
+        block_on(async {
+            bucket
+                .insert(wire::names::SETTINGS, &object, body)
+                .await
+                .unwrap()
+        });
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        if let Some(emulator) = self.emulator.take() {
+            emulator.signal(Signal::TERM);
+            emulator.end();
+        }
+    }
+}
+
+fn settings() -> Value {
+    json!({
+        "format": 1, "project": "team", "region": "europe-west1", "bucket": BUCKET,
+        "environments": { "default": {
+            "job": "crew-default", "image": "pkg.test/base@sha256:00", "cpu": "1", "memory": "2Gi",
+            "timeout_seconds": 600, "secrets": [],
+        }},
+    })
+}
+
+/// As the kit makes an environment's.
+pub(crate) fn job() -> Value {
+    json!({ "template": { "taskCount": 1, "template": {
+        "serviceAccount": "crew-default@team.iam.gserviceaccount.com",
+        "maxRetries": 0,
+        "timeout": "600s",
+        "containers": [{
+            "name": "task",
+            "image": "pkg.test/base@sha256:00",
+            "env": [{ "name": "GREETING", "value": "hello" }],
+            "resources": { "limits": { "cpu": "1", "memory": "2Gi" } },
+        }],
+    }}})
+}
+
+#[test]
+fn a_team_mate_needs_the_buckets_name_and_no_more() {
+    let team = Team::new();
+    team.leave_settings(&settings());
+    team.run_api(Method::POST, "jobs?jobId=crew-default", Some(&job()));
+    let init = ["init", "gs://team-bucket/"];
+    let done = team.sortie(&init).enter().code(0);
+    done.says("sortie.toml` is written: project `team`, environments `default`")
+        .says("next: sortie run");
+    team.sortie(&["run", "--", "printenv", "GREETING"])
+        .enter()
+        .code(0)
+        .prints("hello\n")
+        .says("sortie.toml");
+    team.sortie(&init).enter().code(0).says("says so already");
+    team.machine.write("sortie.toml", "project = \"mine\"\n");
+    team.sortie(&init).enter().code(125).says("--force");
+    assert_eq!(team.machine.text("sortie.toml"), "project = \"mine\"\n");
+    team.sortie(&["init", "--force", "team-bucket"])
+        .enter()
+        .code(0);
+    assert!(
+        team.machine
+            .text("sortie.toml")
+            .contains("job = \"crew-default\"")
+    );
+}
+
+#[test]
+fn settings_that_are_not_there_or_of_another_format_are_refused() {
+    let team = Team::new();
+    let init = ["init", "gs://team-bucket"];
+    team.sortie(&init).enter().code(125).says("terraform apply");
+    team.sortie(&["init", "gs://no-such-bucket"])
+        .enter()
+        .code(125)
+        .says("gs://no-such-bucket");
+    let mut newer = settings();
+    newer["format"] = json!(2);
+    team.leave_settings(&newer);
+    team.sortie(&init).enter().code(125).says("its format is 2");
+    assert!(!team.machine.path("sortie.toml").exists());
+    team.sortie(&["init", "gs://"])
+        .enter()
+        .code(125)
+        .says("is no bucket");
+}
