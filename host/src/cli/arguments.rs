@@ -136,7 +136,7 @@ pub(super) struct HowArguments {
     #[arg(long)]
     pub(super) fail_fast: bool,
 
-    /// Refuse, or cancel, what would cost more, in US dollars by list prices.
+    /// Refuse, or cancel, what would cost more, in US dollars by Cloud Run's list prices.
     #[arg(long, value_name = "USD")]
     pub(super) max_cost: Option<f64>,
 
@@ -184,7 +184,7 @@ pub(super) struct StepArguments {
     pub(super) post_inputs: Vec<OsString>,
 }
 
-const CLAUDE_HELP: &str = "The key of the API is `ANTHROPIC_API_KEY`: on this machine the value it has here, in a project the environment's secret of that name.\n\nExit code: Claude Code's own; 124 its timeout; 125 sortie's own \
+const CLAUDE_HELP: &str = "The key of the API is `ANTHROPIC_API_KEY`: on this machine the value it has here, in a project the environment's secret of that name. Without `--timeout` it ends after 5 minutes.\n\nExit code: Claude Code's own; 124 its timeout; 125 sortie's own \
 failure; 127 there is no Claude Code; 130 interrupted. Several tasks: 0 if all exited with 0, else 1.";
 
 /// What to ask Claude Code, and how.
