@@ -113,9 +113,6 @@ pub(super) struct HowArguments {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(super) checkpoint: Option<Duration>,
 
-    #[command(flatten)]
-    pub(super) steps: StepArguments,
-
     /// A variable whose value is a secret of the environment, or, on this machine, the value it has here. Repeatable.
     #[arg(long = "secret", value_name = "NAME")]
     pub(super) secrets: Vec<String>,
@@ -154,6 +151,9 @@ pub(super) struct HowArguments {
 
     #[command(flatten)]
     pub(super) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(super) steps: StepArguments,
 
     #[command(flatten)]
     pub(super) place: PlaceArguments,
