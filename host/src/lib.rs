@@ -1,7 +1,8 @@
 //! Send local files to an ephemeral Cloud Run Jobs container, run a command there, bring the results home.
 //!
-//! [`CloudRunJob`] is the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
+//! [`CloudRunJob`] and [`ClaudeCodeJob`] are the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
 
+pub mod claude_code;
 pub mod cli;
 mod clock;
 mod cloud_run;
@@ -17,6 +18,7 @@ pub mod interrupts;
 mod job;
 mod local;
 pub mod record;
+mod report;
 pub mod request;
 pub mod results;
 pub mod run;
@@ -24,10 +26,15 @@ pub mod runs;
 pub mod session;
 pub mod settings;
 mod stage;
+mod stream;
 mod submit;
 mod task_file;
 mod text;
 mod timeout;
 
+pub use claude_code::{
+    ApiKey, ClaudeCodeJob, ClaudeCodeJobConfig, ClaudeCodeJobResult, ClaudeCodeTask,
+};
 pub use error::Error;
 pub use job::{CloudRunJob, CloudRunJobConfig, CloudRunJobResult};
+pub use stream::RunStream;

@@ -6,7 +6,7 @@ use wire::names::RunId;
 
 use crate::course::{Course, Resume};
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, Silent};
 use crate::interrupts::Interrupts;
 use crate::request::Request;
 use crate::results::TaskResult;
@@ -71,37 +71,27 @@ pub async fn wait(
     Ok(course.finish(reporter))
 }
 
-/// What a fetch came to.
-#[derive(Debug)]
-pub enum Fetched {
-    /// Everything is home.
-    All(RunResult),
-    /// So many tasks have not ended.
-    Some {
-        /// How many.
-        missing: u32,
-    },
-}
-
 /// Brings home what a run has brought so far, and waits for nothing.
 ///
-/// `task`: of this one alone.
+/// `task`: of this one alone. Says how many tasks have not ended.
 pub async fn fetch(
     session: &Session,
     run: RunId,
     how: Resume,
     task: Option<u32>,
     reporter: &mut dyn Reporter,
-) -> Result<Fetched, Error> {
+) -> Result<(RunResult, u32), Error> {
     let mut course = Course::resume(session, run, how).await?;
     if let Some(task) = task {
         course.only(task);
     }
     let missing = course.fetch(reporter).await.map_err(Error::in_run(run))?;
-    Ok(match missing {
-        0 => Fetched::All(course.finish(reporter)),
-        missing => Fetched::Some { missing },
-    })
+    // A result is told when it is whole.
+    let result = match missing {
+        0 => course.finish(reporter),
+        _ => course.finish(&mut Silent),
+    };
+    Ok((result, missing))
 }
 
 fn settled(session: &Session, reporter: &mut dyn Reporter) {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod arguments;
+mod claude;
 mod coming_back;
 mod emulator;
 mod examples;
@@ -14,6 +15,7 @@ mod many;
 mod outputs;
 mod platform;
 mod refusals;
+mod report;
 mod returning;
 mod sandbox;
 mod submitting;

@@ -9,20 +9,19 @@ use super::arguments::{
 };
 use super::run_command::{absolute, here, interrupts, report_failure, reporter};
 use super::{block_on, human, table};
-use crate::course::{Resume, read_record};
+use crate::course::{Resume, Trust, read_record};
 use crate::error::Error;
 use crate::exit_code;
 use crate::record::{LocalRecord, ShortName};
 use crate::request::Out;
-use crate::run::Fetched;
 use crate::runs;
 use crate::session::Session;
 use crate::settings::{Environment, Settings};
 
 /// A run that was found.
-struct Opened {
-    session: Session,
-    run: RunId,
+pub(super) struct Opened {
+    pub(super) session: Session,
+    pub(super) run: RunId,
     /// What this machine remembers of it.
     record: Option<LocalRecord>,
     /// Of `RUN/TASK`, the latter.
@@ -42,7 +41,9 @@ pub(super) fn wait(arguments: WaitArguments, env: &Environment) -> Result<i32, E
         };
         opened.take_no_task()?;
         let mut how = opened.resume(out, arguments.retries)?;
-        how.start_the_rest = arguments.start_the_rest;
+        if how.trust == Trust::Nobody && arguments.start_the_rest {
+            how.trust = Trust::User;
+        }
         let (session, run) = (&opened.session, opened.run);
         let waiting = crate::run::wait(session, run, how, reporter.as_mut(), &mut interrupts);
         Ok(waiting.await?.exit_code)
@@ -59,20 +60,19 @@ pub(super) fn fetch(arguments: FetchArguments, env: &Environment) -> Result<i32,
         let task = opened.task_number().await?;
         let how = opened.resume(out, 0)?;
         let fetching = crate::run::fetch(&opened.session, opened.run, how, task, reporter.as_mut());
-        match fetching.await? {
-            Fetched::All(result) => Ok(result.exit_code),
-            Fetched::Some { missing } => {
-                let tasks = crate::text::count(u64::from(missing), "task has", "tasks have");
-                Err(Error::usage(format!("{tasks} not ended"))
-                    .with_hint(format!("`sortie wait {}` waits for the rest", opened.run)))
-            }
+        let (result, missing) = fetching.await?;
+        if missing > 0 {
+            let tasks = crate::text::count(u64::from(missing), "task has", "tasks have");
+            return Err(Error::usage(format!("{tasks} not ended"))
+                .with_hint(format!("`sortie wait {}` waits for the rest", opened.run)));
         }
+        Ok(result.exit_code)
     };
     report_failure(arguments.output.json, interruptible(call))
 }
 
 /// Runs to its end, or to the user's wish.
-fn interruptible(call: impl Future<Output = Result<i32, Error>>) -> Result<i32, Error> {
+pub(super) fn interruptible(call: impl Future<Output = Result<i32, Error>>) -> Result<i32, Error> {
     block_on(async {
         let mut interrupts = interrupts()?;
         tokio::select! {
@@ -210,7 +210,11 @@ async fn connect(
     Session::open(&settings).await
 }
 
-async fn find(typed: &str, place: PlaceArguments, env: &Environment) -> Result<Opened, Error> {
+pub(super) async fn find(
+    typed: &str,
+    place: PlaceArguments,
+    env: &Environment,
+) -> Result<Opened, Error> {
     let (name, task) = match typed.split_once('/') {
         Some((name, task)) => (name, Some(task.to_owned())),
         None => (typed, None),
@@ -237,7 +241,7 @@ async fn find(typed: &str, place: PlaceArguments, env: &Environment) -> Result<O
 
 impl Opened {
     /// This verb is about whole runs.
-    fn take_no_task(&mut self) -> Result<(), Error> {
+    pub(super) fn take_no_task(&mut self) -> Result<(), Error> {
         match self.task.take() {
             None => Ok(()),
             Some(task) => Err(Error::usage(format!(
@@ -274,10 +278,14 @@ impl Opened {
         })
     }
 
+    /// Where it was told to go.
+    pub(super) fn remembered(&self) -> Option<Out> {
+        self.record.as_ref().map(LocalRecord::out)
+    }
+
     /// Where it was told to go, unless it is told anew.
     fn resume(&self, out: Option<Out>, retries: u32) -> Result<Resume, Error> {
-        let remembered = self.record.as_ref().map(LocalRecord::out);
-        let out = match out.or(remembered) {
+        let out = match out.or(self.remembered()) {
             Some(out) => out,
             None => Out::Default(here()?),
         };
@@ -285,8 +293,11 @@ impl Opened {
             out,
             retries,
             show: true,
-            remembered: self.record.is_some(),
-            start_the_rest: false,
+            trust: match self.record {
+                Some(_) => Trust::Machine,
+                None => Trust::Nobody,
+            },
+            keep: false,
         })
     }
 }

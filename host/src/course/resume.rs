@@ -28,6 +28,17 @@ const MOST_TASKS: u32 = 1_000_000;
 /// Documents that are read at once.
 const AT_ONCE: usize = 16;
 
+/// Who vouches for what the bucket says is to be started: tasks may create objects there, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// This machine, which has started the run.
+    Machine,
+    /// The user.
+    User,
+    /// Nobody: nothing is started.
+    Nobody,
+}
+
 /// How to go on with a run.
 #[derive(Debug, Clone)]
 pub struct Resume {
@@ -37,10 +48,10 @@ pub struct Resume {
     pub retries: u32,
     /// Whether the output of an only task is shown.
     pub show: bool,
-    /// Whether this machine has started the run.
-    pub remembered: bool,
-    /// Whether what waits, or is tried again, may be started although this machine has not started the run.
-    pub start_the_rest: bool,
+    /// Who vouches for what the bucket says is to be started.
+    pub trust: Trust,
+    /// Whether what is brought home stays in the bucket, too.
+    pub keep: bool,
 }
 
 /// A run as the bucket and Cloud Run know it.
@@ -259,7 +270,7 @@ impl<'a> Course<'a> {
                 board.set(task, State::Started(start.start));
             }
             next_start = start.start + 1;
-            flights.extend(adopt(start, executions, how.remembered));
+            flights.extend(adopt(start, executions, how.trust == Trust::Machine));
         }
         let beginning = Beginning {
             rates: rates(session, &plan, &flights),
@@ -276,7 +287,8 @@ impl<'a> Course<'a> {
         course.board = board;
         course.flights = flights;
         course.next_start = next_start;
-        course.may_start = how.remembered || how.start_the_rest;
+        course.may_start = how.trust != Trust::Nobody;
+        course.keep = how.keep;
         course.open_tail(how.show)?;
         Ok(course)
     }

@@ -147,6 +147,11 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether this very task's results are in place already, of whatever attempt.
+pub(crate) fn is_landed(target: &Path, run: RunId, task: u32) -> bool {
+    Landed::read(target, run, task).is_some()
+}
+
 /// What lies in a task's place, if it is of this run and task.
 #[derive(Debug, Deserialize)]
 pub(super) struct Landed {

@@ -41,6 +41,18 @@ pub struct RunRecord {
     /// The others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<String>,
+    /// Those that are runs of Claude Code, whose standard output is its events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claude: Vec<TaskSpan>,
+}
+
+/// Tasks in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpan {
+    /// The first one's number.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
 }
 
 impl RunRecord {
@@ -48,6 +60,15 @@ impl RunRecord {
     pub fn all_jobs(&self) -> impl Iterator<Item = &str> {
         let others = self.jobs.iter().map(String::as_str);
         std::iter::once(self.job.as_str()).chain(others)
+    }
+
+    /// Whether a task is a run of Claude Code.
+    pub fn is_claude(&self, task: u32) -> bool {
+        let within = |span: &TaskSpan| {
+            task.checked_sub(span.first)
+                .is_some_and(|offset| offset < span.count)
+        };
+        self.claude.iter().any(within)
     }
 
     /// A task's name.
