@@ -22,6 +22,7 @@ pub(super) fn run(arguments: RunArguments, env: &Environment) -> Result<i32, Err
     let request = request(&arguments, env, &here, &mut warnings)?;
     request.check()?;
     let mut wishes = arguments.place.into_wishes()?;
+    wishes.shape = arguments.shape.into_shape();
     wishes.parallel = request.manner.parallel;
     wishes.secrets = secrets(&request);
     let settings = Settings::resolve(&wishes, env, &here)?;

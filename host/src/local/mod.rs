@@ -23,7 +23,7 @@ use wire::api::RetryConfig;
 
 use crate::cost::Prices;
 use crate::error::Error;
-use crate::settings::{Cloud, Endpoints, Local, Sandbox};
+use crate::settings::{Cloud, Endpoints, Local, Sandbox, Shape};
 
 /// Google refuses names that begin with `goog`, so this can never be somebody's real bucket.
 const BUCKET: &str = "goog-sortie-local";
@@ -116,6 +116,7 @@ pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<Connected,
         bucket: BUCKET.to_owned(),
         job: job_name("local", &job),
         environments: BTreeMap::new(),
+        shape: Shape::default(),
         prices: Prices::of_region(REGION),
         quota_project: None,
         endpoints: Some(Endpoints {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy;
 
-use super::{Environment, Local, LocalSecret, Wishes};
+use super::{Environment, Local, LocalSecret, Shape, Wishes};
 use crate::error::Error;
 
 /// Bytes of a `PATH` that fit into a job.
@@ -30,7 +30,9 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         let name = name.clone();
         Ok(LocalSecret { name, value })
     };
+    check_shape(&wishes.shape)?;
     Ok(Local {
+        shape: wishes.shape.clone(),
         parallel: wishes.parallel,
         secrets: wishes
             .secrets
@@ -44,6 +46,24 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         home: env.bytes("HOME").cloned().unwrap_or_else(|| "/root".into()),
         idle,
     })
+}
+
+/// A container can be held to less than the machine has; a process of the machine's own is not.
+fn check_shape(shape: &Shape) -> Result<(), Error> {
+    if shape.gpu {
+        return Err(Error::usage("tasks on this machine have no GPU")
+            .with_hint("leave `--gpu` out, or name a project"));
+    }
+    if shape.image.is_none() && !shape.is_none() {
+        return Err(Error::usage("tasks on this machine have all it has")
+            .with_hint("`--cpu` and `--memory` go with `--image`, in a container"));
+    }
+    match (&shape.cpu, &shape.memory) {
+        (None, None) => Ok(()),
+        (Some(_), Some(_)) => shape.check(None, None),
+        _ => Err(Error::usage("one of `--cpu` and `--memory` is missing")
+            .with_hint("give both, or neither for all that the machine has")),
+    }
 }
 
 /// The caller's `PATH`: its directories that are there, once each. It travels in a job's environment, which is text and

@@ -6,12 +6,14 @@ mod cloud;
 mod environment;
 mod file;
 mod machine;
+mod shape;
 
 pub(crate) use cloud::bucket_alone;
 pub use cloud::no_environment;
 pub use environment::Environment;
 pub use file::{TeamEnvironment, parse_toml};
 pub(crate) use machine::data_dir;
+pub use shape::Shape;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -58,6 +60,8 @@ pub struct Wishes {
     pub parallel: Option<u32>,
     /// Variables whose values are secrets.
     pub secrets: Vec<String>,
+    /// What tasks run in, where it is not as an environment has it.
+    pub shape: Shape,
     /// Nothing will be started: no job has to be named.
     pub any_job: bool,
 }
@@ -149,6 +153,8 @@ pub struct Cloud {
     pub bucket: String,
     /// Short name of the job to run.
     pub job: String,
+    /// What tasks run in, where it is not as that job has it.
+    pub shape: Shape,
     /// The team's environments.
     pub environments: BTreeMap<String, TeamEnvironment>,
     /// What Cloud Run bills there.
@@ -185,6 +191,8 @@ pub struct Local {
     pub program: Option<PathBuf>,
     /// How long the emulator waits for work before it leaves.
     pub idle: Duration,
+    /// The image and resources of a container for each task.
+    pub shape: Shape,
     /// At most so many tasks at once.
     pub parallel: Option<u32>,
     /// Secrets for the tasks, from the caller's environment.
