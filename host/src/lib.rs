@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod exit_code;
 pub mod forecast;
+mod image;
 mod init;
 pub mod interrupts;
 mod job;

@@ -108,7 +108,7 @@ impl Session {
                 .await;
             made.map_err(Error::api("cannot prepare the job"))?;
         } else if !shape.is_none() {
-            let options = registry_options(&endpoints);
+            let options = registry_options(endpoints.as_ref());
             let Self { job, owner, .. } = &session;
             let made = own_job::ensure(&session.cloud_run, job, &shape, &options, owner).await?;
             session.job = made;
@@ -142,7 +142,7 @@ impl Session {
 }
 
 /// Who has other servers than Google's has no credentials for Google's registries.
-pub(crate) fn registry_options(endpoints: &Option<Endpoints>) -> registry::Options {
+pub(crate) fn registry_options(endpoints: Option<&Endpoints>) -> registry::Options {
     let google = || Arc::new(GoogleCredentials::default()) as Arc<dyn TokenSource>;
     registry::Options {
         tokens: endpoints.is_none().then(google),

@@ -47,6 +47,8 @@ pub(super) enum Verb {
     Gc(GcArguments),
     /// Write `sortie.toml` here, with the settings that the kit has left in its bucket.
     Init(InitArguments),
+    /// Make images that sortie can use.
+    Image(ImageArguments),
     /// Serve Cloud Storage, Cloud Run jobs and the metadata server on loopback, for any client.
     Emulator(EmulatorArguments),
 }
@@ -307,6 +309,41 @@ pub(super) struct InitArguments {
     /// Another server for the Cloud Storage API.
     #[arg(long, value_name = "URL")]
     pub(super) storage_endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImageArguments {
+    #[command(subcommand)]
+    pub(super) verb: ImageVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImageVerb {
+    /// Put the entrypoint into an image, from registry to registry: no docker, and what is there is not sent.
+    Add(ImageAddArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImageAddArguments {
+    /// The image to begin with, with its registry: `HOST/NAME:TAG` or `HOST/NAME@sha256:…`.
+    #[arg(value_name = "BASE")]
+    pub(super) base: String,
+
+    /// Where the new image goes [default: beside the environment's image, by the base's name].
+    #[arg(value_name = "TARGET")]
+    pub(super) target: Option<String>,
+
+    /// The static entrypoint [default: beside the program, or where `make entrypoint` leaves it].
+    #[arg(long, value_name = "FILE")]
+    pub(super) entrypoint: Option<PathBuf>,
+
+    /// The environment whose image says where the team's images are [default: default].
+    #[arg(long, value_name = "NAME")]
+    pub(super) environment: Option<String>,
+
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Where to run. Flags beat `SORTIE_*` variables, those beat `sortie.toml`, and without any it is this machine.

@@ -4,6 +4,7 @@ mod arguments;
 mod coming_back;
 mod forecast;
 mod human;
+mod image;
 mod init;
 mod json;
 mod live;
@@ -54,6 +55,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
         Verb::Init(arguments) => init::init(arguments, &env),
+        Verb::Image(arguments) => image::image(arguments, &env),
         Verb::Emulator(arguments) => {
             let serve = arguments.into_serve(&env)?;
             block_on(local::serve(serve)).map(|()| exit_code::SUCCESS)

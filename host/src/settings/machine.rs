@@ -11,6 +11,25 @@ use crate::error::Error;
 /// Bytes of a `PATH` that fit into a job.
 const PATH_LIMIT: usize = 30_000;
 
+/// What docker and podman look at in their environment: where their servers, settings and images are.
+const CONTAINER_ENV: &[&str] = &[
+    "HOME",
+    "PATH",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "CONTAINERS_CONF",
+    "CONTAINERS_REGISTRIES_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "CONTAINER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "REGISTRY_AUTH_FILE",
+];
+
 /// Local mode's settings.
 pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> {
     let idle = match env.text("SORTIE_EMULATOR_IDLE") {
@@ -33,6 +52,12 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
     check_shape(&wishes.shape)?;
     Ok(Local {
         shape: wishes.shape.clone(),
+        container_tool: env.bytes("SORTIE_CONTAINER_TOOL").cloned(),
+        container_env: CONTAINER_ENV
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), env.bytes(name)?.clone())))
+            .collect(),
+        static_entrypoint: static_entrypoint(env),
         parallel: wishes.parallel,
         secrets: wishes
             .secrets
@@ -102,6 +127,22 @@ fn program(env: &Environment) -> Option<PathBuf> {
             .find(|path| path.is_file())
     };
     named.or_else(this).or_else(on_path)
+}
+
+/// The static entrypoint: what `SORTIE_STATIC_ENTRYPOINT` names, or the one beside the program, or the one that
+/// `make entrypoint` has built beside what `make build` has built.
+pub(crate) fn static_entrypoint(env: &Environment) -> Option<PathBuf> {
+    if let Some(named) = env.bytes("SORTIE_STATIC_ENTRYPOINT") {
+        return std::path::absolute(named).ok();
+    }
+    let program = fs_err::canonicalize(program(env)?).ok()?;
+    let beside = program.parent()?;
+    [
+        "sortie-entrypoint",
+        "../x86_64-unknown-linux-gnu/static/sortie-entrypoint",
+    ]
+    .into_iter()
+    .find_map(|name| fs_err::canonicalize(beside.join(name)).ok())
 }
 
 /// Where sortie keeps its own state.

@@ -74,18 +74,18 @@ impl Shape {
 }
 
 fn pair_hint(cpu: &str, least: u64, most: u64, wanted: u64) -> String {
-    let mut hint = format!("with {cpu} it is {} to {}", written(least), written(most));
+    let hint = format!("with {cpu} it is {} to {}", written(least), written(most));
     let fits = PAIRS
         .iter()
         .find(|(_, least, most)| (least..=most).contains(&&wanted));
-    if let Some((cpu, ..)) = fits {
-        hint.push_str(&format!("; `--cpu {cpu}` takes so much"));
+    match fits {
+        Some((cpu, ..)) => format!("{hint}; `--cpu {cpu}` takes so much"),
+        None => hint,
     }
-    hint
 }
 
 fn written(bytes: u64) -> String {
-    if bytes % GIB == 0 {
+    if bytes.is_multiple_of(GIB) {
         format!("{}Gi", bytes / GIB)
     } else {
         format!("{}Mi", bytes / MIB)
@@ -93,7 +93,7 @@ fn written(bytes: u64) -> String {
 }
 
 /// As Kubernetes writes them.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let units = [
         ("Gi", GIB),
         ("Mi", MIB),
