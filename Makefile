@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test test-many check conformance entrypoint test-static image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -65,6 +65,11 @@ entrypoint: ## build the static entrypoint for images
 
 test-static: entrypoint ## run the static entrypoint in an empty root directory
 	SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) $(CARGO) test --workspace --features sortie-entrypoint/static-test --test static_root
+
+claude-cli: ## let the real Claude Code CLI, which is fetched, judge what is made of it
+	test -x target/claude-cli/venv/bin/python || python3 -m venv target/claude-cli/venv
+	PYTHON=target/claude-cli/venv/bin/python tests/claude/fetch_cli.sh target/claude-cli
+	SORTIE_CLAUDE_CLI=$(CURDIR)/target/claude-cli/claude $(CARGO) test --workspace --features sortie/real-cli,sortie-claude/real-cli --test real_cli --test real_claude
 
 image: ## build the kit's images with docker or podman, and print their sizes: IMAGES='base …', DEBIAN=image for base
 	@SORTIE_STATIC_ENTRYPOINT=$(if $(wildcard $(STATIC)),$(CURDIR)/$(STATIC)) images/build.sh $(if $(DEBIAN),--debian $(DEBIAN)) $(IMAGES)

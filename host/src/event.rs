@@ -59,6 +59,13 @@ pub enum Event<'a> {
         /// What.
         bytes: &'a [u8],
     },
+    /// Claude Code has told something: whole lines of JSON, or parts of some.
+    Claude {
+        /// Which task.
+        task: u32,
+        /// What.
+        bytes: &'a [u8],
+    },
     /// A cancel was asked for.
     Cancelling,
     /// A task's results are home.
@@ -81,6 +88,20 @@ pub enum Event<'a> {
         /// What sortie exits with.
         code: i32,
     },
+}
+
+impl<'a> Event<'a> {
+    /// What a task has printed; `claude`: it is a run of Claude Code, whose standard output is its events.
+    pub(crate) fn printed(claude: bool, task: u32, stream: Stream, bytes: &'a [u8]) -> Self {
+        if claude && stream == Stream::Stdout {
+            return Self::Claude { task, bytes };
+        }
+        Self::Output {
+            task,
+            stream,
+            bytes,
+        }
+    }
 }
 
 /// How a run stands.

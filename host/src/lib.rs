@@ -2,6 +2,7 @@
 //!
 //! [`CloudRunJob`] is the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
 
+pub mod claude_code;
 pub mod cli;
 mod clock;
 mod cloud_run;
@@ -19,6 +20,7 @@ mod job;
 mod local;
 mod own_job;
 pub mod record;
+mod report;
 pub mod request;
 pub mod results;
 mod roles;

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wire::contract::Spec;
+use wire::contract::{RunRecord, Spec};
+use wire::names::RunId;
 
 use crate::error::Error;
 use crate::stage::InputSource;
@@ -56,8 +57,12 @@ pub struct Work {
     pub inputs: Vec<InputSource>,
     /// The team's environment it runs in; absent = the one the settings say.
     pub environment: Option<String>,
+    /// What appears there too once the command is gone, for the post steps alone.
+    pub post_inputs: Vec<InputSource>,
     /// Variables whose values are the environment's secrets.
     pub secrets: Vec<String>,
+    /// Whether it is a run of Claude Code, whose standard output is its events.
+    pub claude: bool,
     /// All else; its inputs are filled in when they are staged.
     pub spec: Spec,
 }
@@ -68,7 +73,9 @@ impl Work {
         Self {
             inputs: Vec::new(),
             environment: None,
+            post_inputs: Vec::new(),
             secrets: Vec::new(),
+            claude: false,
             spec,
         }
     }
@@ -121,7 +128,7 @@ impl Request {
         let mut all = Vec::new();
         let mut known = std::collections::HashSet::new();
         for work in self.works().0 {
-            for input in &work.inputs {
+            for input in work.all_inputs() {
                 if known.insert(input) {
                     all.push(input.clone());
                 }
@@ -132,9 +139,13 @@ impl Request {
 }
 
 impl Work {
+    fn all_inputs(&self) -> impl Iterator<Item = &InputSource> {
+        self.inputs.iter().chain(&self.post_inputs)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let mut names = BTreeSet::new();
-        for input in &self.inputs {
+        for input in self.all_inputs() {
             wire::contract::check_input_name(&input.name.0).map_err(Error::Spec)?;
             if !names.insert(&input.name) {
                 let what = format!("two inputs are named `{}`", input.name.lossy());
@@ -161,6 +172,22 @@ impl Work {
 }
 
 impl Out {
+    /// Where all of a run lands.
+    pub fn of_run(&self, run: RunId) -> PathBuf {
+        match self {
+            Self::Default(base) => base.join(RESULTS).join(run.to_string()),
+            Self::Dir(dir) => dir.clone(),
+        }
+    }
+
+    /// Where one of its tasks lands.
+    pub fn of_task(&self, record: &RunRecord, task: u32) -> PathBuf {
+        match self {
+            Self::Dir(dir) if record.tasks == 1 => dir.clone(),
+            _ => self.of_run(record.run).join(record.name(task)),
+        }
+    }
+
     /// A directory with something in it is never written into: nothing of the user's is overwritten.
     pub fn check(&self) -> Result<(), Error> {
         let Self::Dir(dir) = self else {

@@ -11,6 +11,13 @@
 //! timeout = "10m"
 //! stdin = "…"                           # text
 //! n = 3                                 # copies: wordcount-0, wordcount-1, wordcount-2
+//! pre = ["…"]                           # shell texts before the command; setup = before all, as root; post = after
+//! post_decides = true                   # the exit code is the post commands'
+//! post_inputs = { key = "answers" }     # seen by the post commands alone
+//!
+//! [[task]]
+//! prompt = "What is in input/repo?"     # for Claude Code, instead of a command
+//! claude = { max_turns = 20, allowed_tools = ["Bash(git log:*)"] }   # as the flags of `sortie claude`
 //! ```
 //!
 //! A JSON line is one task with the same keys: `{"name": "a", "argv": ["echo", "hi"]}`. Bytes that are no text
@@ -21,10 +28,12 @@ use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
+use claude::Options;
 use serde::Deserialize;
-use wire::contract::{ByteString, Command, Spec};
+use wire::contract::{ByteString, Command, Spec, Step};
 
-use crate::error::Error;
+use crate::claude_code::Ask;
+use crate::error::{Error, chain};
 use crate::request::{TaskRequest, Work};
 use crate::settings::parse_toml;
 use crate::stage::InputSource;
@@ -41,6 +50,13 @@ const KEYS: &[&str] = &[
     "timeout",
     "stdin",
     "n",
+    "setup",
+    "pre",
+    "post",
+    "post_decides",
+    "post_inputs",
+    "prompt",
+    "claude",
 ];
 
 /// How many copies one task may ask for.
@@ -68,6 +84,66 @@ struct Task {
     timeout: Option<String>,
     stdin: Option<ByteString>,
     n: Option<u32>,
+    #[serde(default)]
+    setup: Vec<ByteString>,
+    #[serde(default)]
+    pre: Vec<ByteString>,
+    #[serde(default)]
+    post: Vec<ByteString>,
+    #[serde(default)]
+    post_decides: bool,
+    #[serde(default)]
+    post_inputs: BTreeMap<String, String>,
+    prompt: Option<ByteString>,
+    claude: Option<Claude>,
+}
+
+/// How Claude Code is asked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claude {
+    model: Option<String>,
+    max_turns: Option<u32>,
+    system_prompt: Option<ByteString>,
+    append_system_prompt: Option<ByteString>,
+    #[serde(default)]
+    allowed_tools: Vec<String>,
+    #[serde(default)]
+    disallowed_tools: Vec<String>,
+    #[serde(default)]
+    skip_permissions: bool,
+    output_instructions: Option<bool>,
+    config_dir: Option<String>,
+}
+
+/// What a task's `claude` may have.
+const CLAUDE_KEYS: &[&str] = &[
+    "model",
+    "max_turns",
+    "system_prompt",
+    "append_system_prompt",
+    "allowed_tools",
+    "disallowed_tools",
+    "skip_permissions",
+    "output_instructions",
+    "config_dir",
+];
+
+impl Claude {
+    fn options(self) -> Options {
+        let defaults = Options::default();
+        Options {
+            model: self.model.unwrap_or(defaults.model),
+            max_turns: self.max_turns.unwrap_or(defaults.max_turns),
+            system_prompt: self.system_prompt.map(|text| text.0),
+            append_system_prompt: self.append_system_prompt.map(|text| text.0),
+            allowed_tools: self.allowed_tools,
+            disallowed_tools: self.disallowed_tools,
+            skip_permissions: self.skip_permissions,
+            output_instructions: self.output_instructions.unwrap_or(true),
+            ..Options::default()
+        }
+    }
 }
 
 /// A task as its file has it, and how many copies of it there are to be.
@@ -132,6 +208,7 @@ fn nearest_key(why: &str) -> String {
     };
     let near = KEYS
         .iter()
+        .chain(CLAUDE_KEYS)
         .map(|known| (strsim::damerau_levenshtein(key, known), known))
         .min();
     match near {
@@ -146,40 +223,85 @@ fn nearest_key(why: &str) -> String {
 }
 
 impl Task {
-    fn describe(self, number: usize, base: &Path) -> Result<Described, String> {
-        let name = self.name.unwrap_or_else(|| number.to_string());
+    fn describe(mut self, number: usize, base: &Path) -> Result<Described, String> {
+        let name = self.name.take().unwrap_or_else(|| number.to_string());
         check_name(&name)?;
-        let command = match (self.command, self.argv) {
-            (Some(text), None) => Command::Shell(text),
-            (None, Some(argv)) => Command::Argv(argv),
-            _ => return Err(format!("task `{name}` needs one of `command` and `argv`")),
-        };
+        let of_task = |why: String| format!("task `{name}`: {why}");
         if self.n.is_some_and(|n| n == 0 || n > MOST_COPIES) {
-            return Err(format!("task `{name}`: `n` is from 1 to {MOST_COPIES}"));
+            return Err(of_task(format!("`n` is from 1 to {MOST_COPIES}")));
         }
-        let mut spec = Spec::new(command);
-        spec.env = self.env;
-        spec.stdin = self.stdin;
-        if let Some(text) = self.timeout {
-            let timeout = humantime::parse_duration(&text)
-                .map_err(|error| format!("task `{name}`: `{text}` is no timeout: {error}"))?;
-            spec.timeout_ms = Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        if self.post.is_empty() && (self.post_decides || !self.post_inputs.is_empty()) {
+            return Err(of_task("there is no `post` command".to_owned()));
         }
-        let inputs = self.inputs.into_iter().map(|(name, path)| InputSource {
-            name: name.into(),
-            path: base.join(path),
-        });
-        Ok(Described {
-            name,
-            work: Work {
-                inputs: inputs.collect(),
-                environment: self.environment,
-                secrets: self.secrets,
-                spec,
-            },
-            copies: self.n,
-        })
+        let copies = self.n;
+        let timeout = self.timeout.take().map(|text| timeout_ms(&text));
+        let timeout = timeout.transpose().map_err(of_task)?;
+        let mut work = self.begin(base).map_err(of_task)?;
+        work.spec.env.extend(self.env);
+        work.spec.timeout_ms = timeout.or(work.spec.timeout_ms);
+        let steps = |texts: Vec<ByteString>| {
+            let texts = texts.into_iter();
+            texts.map(|text| Step::new(Command::Shell(text))).collect()
+        };
+        work.spec.setup = steps(self.setup);
+        work.spec.pre = steps(self.pre);
+        work.spec.post = steps(self.post);
+        work.spec.post_decides = self.post_decides;
+        work.post_inputs = sources(self.post_inputs, base).collect();
+        work.environment = self.environment;
+        Ok(Described { name, work, copies })
     }
+
+    /// The command, or the prompt, with what it reads.
+    fn begin(&mut self, base: &Path) -> Result<Work, String> {
+        let mut inputs: Vec<_> = sources(std::mem::take(&mut self.inputs), base).collect();
+        let secrets = std::mem::take(&mut self.secrets);
+        let stdin = self.stdin.take();
+        let claude = self.claude.take();
+        let command = match (self.command.take(), self.argv.take(), self.prompt.take()) {
+            (Some(text), None, None) => Command::Shell(text),
+            (None, Some(argv), None) => Command::Argv(argv),
+            (None, None, Some(prompt)) => {
+                if stdin.is_some() {
+                    return Err("a prompt is all that Claude Code reads".to_owned());
+                }
+                let mut claude = claude.unwrap_or_default();
+                inputs.extend(claude.config_dir.take().map(|dir| InputSource {
+                    name: ".claude".into(),
+                    path: base.join(dir),
+                }));
+                let ask = Ask {
+                    prompt: prompt.0,
+                    options: claude.options(),
+                    inputs,
+                    secrets,
+                };
+                return ask.into_work().map_err(|error| chain(&error));
+            }
+            _ => return Err("it needs one of `command`, `argv` and `prompt`".to_owned()),
+        };
+        if claude.is_some() {
+            return Err("`claude` goes with a `prompt`".to_owned());
+        }
+        let mut work = Work::new(Spec::new(command));
+        work.spec.stdin = stdin;
+        work.inputs = inputs;
+        work.secrets = secrets;
+        Ok(work)
+    }
+}
+
+fn sources(named: BTreeMap<String, String>, base: &Path) -> impl Iterator<Item = InputSource> + '_ {
+    named.into_iter().map(|(name, path)| InputSource {
+        name: name.into(),
+        path: base.join(path),
+    })
+}
+
+fn timeout_ms(text: &str) -> Result<u64, String> {
+    let timeout = humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is no timeout: {error}"))?;
+    Ok(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// `n` copies of every task, named `<name>-<k>`, or by number where there is nothing else. `n` is the flag's; a task's
@@ -236,6 +358,7 @@ mod tests {
             environment,
             secrets,
             spec,
+            ..
         } = &tasks[0].work;
         assert_eq!(spec.timeout_ms, Some(90_000));
         assert!(inputs[0].path.ends_with("y/z"));
@@ -267,6 +390,29 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_is_a_task_for_claude_code() {
+        let tasks = parse(
+            "t.toml",
+            "[[task]]\nprompt = 'do it'\nn = 2\npost = ['true']\npost_decides = true\npost_inputs = { key = 'k' }\n\
+             claude = { max_turns = 3, allowed_tools = ['Bash(git log:*)'] }\n",
+        )
+        .unwrap();
+        let work = &tasks[0].work;
+        assert!(work.claude && work.spec.post_decides);
+        assert_eq!(
+            (tasks[0].copies, work.spec.timeout_ms),
+            (Some(2), Some(300_000))
+        );
+        assert!(work.post_inputs[0].path.ends_with("k"));
+        let Command::Argv(argv) = &work.spec.command else {
+            panic!("a shell");
+        };
+        for word in ["3", "Bash(git log:*)"] {
+            assert!(argv.contains(&word.into()), "{argv:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         for (name, text, words) in [
             (
@@ -294,6 +440,21 @@ mod tests {
                 "t.toml",
                 "[[task]]\ncommand = 'a'\nname = '../x'\n",
                 "cannot name a task",
+            ),
+            (
+                "t.toml",
+                "[[task]]\ncommand = 'a'\npost_decides = true\n",
+                "no `post` command",
+            ),
+            (
+                "t.toml",
+                "[[task]]\ncommand = 'a'\nclaude = {}\n",
+                "goes with a `prompt`",
+            ),
+            (
+                "t.toml",
+                "[[task]]\nprompt = 'a'\nclaude = { modle = 'x' }\n",
+                "is `model` meant?",
             ),
             (
                 "t.jsonl",

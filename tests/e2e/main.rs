@@ -2,18 +2,21 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod arguments;
+mod claude;
 mod coming_back;
 mod emulator;
 mod examples;
 mod faults;
 mod forgeries;
 mod harness;
+mod images;
 mod inputs;
 mod library;
 mod many;
 mod outputs;
 mod platform;
 mod refusals;
+mod report;
 mod returning;
 mod sandbox;
 mod submitting;

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::image::ImageArguments;
+use super::init::InitArguments;
+use super::shape::ShapeArguments;
 use crate::error::Error;
 use crate::local::Serve;
-use crate::settings::{Environment, Sandbox, Settings, Shape, Wishes};
+use crate::settings::{Environment, Sandbox, Settings, Wishes};
 
 /// Send local files to an ephemeral Cloud Run Jobs container, run a command there, bring the results home.
 ///
@@ -29,6 +32,8 @@ pub(super) struct Arguments {
 pub(super) enum Verb {
     /// Run a command, or the tasks of a file, and bring the results home.
     Run(Box<RunArguments>),
+    /// Give Claude Code a prompt, and bring home what it said and made.
+    Claude(Box<ClaudeArguments>),
     /// List the newest runs.
     Ps(PsArguments),
     /// Tell how a run stands, task by task.
@@ -39,6 +44,8 @@ pub(super) enum Verb {
     Wait(WaitArguments),
     /// Bring home what a run has brought so far.
     Fetch(FetchArguments),
+    /// Write one HTML page about a run, conversations included.
+    Report(ReportArguments),
     /// Cancel a run; what it has saved can be fetched.
     Cancel(CancelArguments),
     /// Remove runs: their objects, and their executions where you may.
@@ -59,7 +66,6 @@ failure; 126 and 127 the command cannot be run or found; 130 interrupted. Severa
 /// What to run, with what, and what becomes of it.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArguments {
     /// A task file (TOML, or JSON lines), instead of a command.
     #[arg(value_name = "TASKFILE.toml", conflicts_with_all = ["command", "shell_file", "tasks"])]
@@ -77,6 +83,21 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     pub(super) shell_file: Option<PathBuf>,
 
+    /// A file the command reads as its standard input; `-` is sortie's own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) stdin: Option<PathBuf>,
+
+    /// Take TASK, CMD and INPUTS from `SORTIE_MAKE_*`: how `make run` hands them over unharmed.
+    #[arg(long, hide = true)]
+    pub(super) from_make: bool,
+
+    #[command(flatten)]
+    pub(super) how: HowArguments,
+}
+
+/// With what, how often, how long, and where.
+#[derive(Debug, Args)]
+pub(super) struct HowArguments {
     /// A file or directory that appears at `input/NAME`; NAME is its own name if not given. Repeatable.
     #[arg(short, long = "input", value_name = "[NAME=]PATH")]
     pub(super) inputs: Vec<OsString>,
@@ -97,9 +118,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(super) checkpoint: Option<Duration>,
 
-    /// A file the command reads as its standard input; `-` is sortie's own.
-    #[arg(long, value_name = "FILE")]
-    pub(super) stdin: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) steps: StepArguments,
 
     /// A variable whose value is a secret of the environment, or, on this machine, the value it has here. Repeatable.
     #[arg(long = "secret", value_name = "NAME")]
@@ -145,10 +165,112 @@ pub(super) struct RunArguments {
 
     #[command(flatten)]
     pub(super) shape: ShapeArguments,
+}
 
-    /// Take TASK, CMD and INPUTS from `SORTIE_MAKE_*`: how `make run` hands them over unharmed.
-    #[arg(long, hide = true)]
-    pub(super) from_make: bool,
+/// What comes before and after the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Before and after")]
+pub(super) struct StepArguments {
+    /// Shell text to run as root before anything else, where the image starts as root. Repeatable.
+    #[arg(long = "root-setup", value_name = "CMD")]
+    pub(super) setup: Vec<OsString>,
+
+    /// Shell text to run before the command; the first that fails ends the task. Repeatable.
+    #[arg(long = "pre", value_name = "CMD")]
+    pub(super) pre: Vec<OsString>,
+
+    /// Shell text to run when the command and all it started are gone. Repeatable.
+    #[arg(long = "post", value_name = "CMD")]
+    pub(super) post: Vec<OsString>,
+
+    /// The post commands' exit code is the task's.
+    #[arg(long, requires = "post")]
+    pub(super) post_decides: bool,
+
+    /// An input that only the post commands see, also at `input/NAME`. Repeatable.
+    #[arg(long = "post-input", value_name = "[NAME=]PATH", requires = "post")]
+    pub(super) post_inputs: Vec<OsString>,
+}
+
+const CLAUDE_HELP: &str = "The key of the API is `ANTHROPIC_API_KEY`: on this machine the value it has here, in a project the environment's secret of that name.\n\nExit code: Claude Code's own; 124 its timeout; 125 sortie's own \
+failure; 127 there is no Claude Code; 130 interrupted. Several tasks: 0 if all exited with 0, else 1.";
+
+/// What to ask Claude Code, and how.
+#[derive(Debug, Args)]
+#[command(after_help = CLAUDE_HELP)]
+pub(super) struct ClaudeArguments {
+    /// The prompt.
+    #[arg(value_name = "PROMPT", conflicts_with = "prompt_file")]
+    pub(super) prompt: Option<OsString>,
+
+    /// A file with the prompt, of any size; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) prompt_file: Option<PathBuf>,
+
+    /// The model.
+    #[arg(long, value_name = "NAME", default_value = claude::DEFAULT_MODEL)]
+    pub(super) model: String,
+
+    /// Ends it after so many turns.
+    #[arg(long, value_name = "N", default_value_t = claude::DEFAULT_MAX_TURNS)]
+    pub(super) max_turns: u32,
+
+    /// In the place of Claude Code's own system prompt.
+    #[arg(long, value_name = "TEXT", conflicts_with = "system_prompt_file")]
+    pub(super) system_prompt: Option<OsString>,
+
+    /// A file with it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) system_prompt_file: Option<PathBuf>,
+
+    /// After Claude Code's own system prompt.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "append_system_prompt_file"
+    )]
+    pub(super) append_system_prompt: Option<OsString>,
+
+    /// A file with it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) append_system_prompt_file: Option<PathBuf>,
+
+    /// A tool it may use unasked: `Read`, `Bash(git log:*)`. Repeatable.
+    #[arg(long = "allowed-tool", value_name = "TOOL")]
+    pub(super) allowed_tools: Vec<String>,
+
+    /// A tool it may not use at all. Repeatable.
+    #[arg(long = "disallowed-tool", value_name = "TOOL")]
+    pub(super) disallowed_tools: Vec<String>,
+
+    /// It may use every tool unasked.
+    #[arg(long)]
+    pub(super) skip_permissions: bool,
+
+    /// Do not tell it where inputs are and outputs go.
+    #[arg(long)]
+    pub(super) no_output_instructions: bool,
+
+    /// Its own directory, as `~/.claude` is: settings, agents, skills. No credentials.
+    #[arg(long, value_name = "DIR")]
+    pub(super) claude_config_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) how: HowArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// The run: in full, by a unique beginning, or by its last eight characters.
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    /// Where the page goes [default: sortie-RUN.html]; `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArguments,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -296,56 +418,6 @@ pub(super) struct GcArguments {
     pub(super) place: PlaceArguments,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct InitArguments {
-    /// The team's bucket.
-    #[arg(value_name = "gs://BUCKET")]
-    pub(super) bucket: String,
-
-    /// Replace a `sortie.toml` that says something else.
-    #[arg(short, long)]
-    pub(super) force: bool,
-
-    /// Another server for the Cloud Storage API.
-    #[arg(long, value_name = "URL")]
-    pub(super) storage_endpoint: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ImageArguments {
-    #[command(subcommand)]
-    pub(super) verb: ImageVerb,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ImageVerb {
-    /// Put the entrypoint into an image, from registry to registry: no docker, and what is there is not sent.
-    Add(ImageAddArguments),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ImageAddArguments {
-    /// The image to begin with, with its registry: `HOST/NAME:TAG` or `HOST/NAME@sha256:…`.
-    #[arg(value_name = "BASE")]
-    pub(super) base: String,
-
-    /// Where the new image goes [default: beside the environment's image, by the base's name].
-    #[arg(value_name = "TARGET")]
-    pub(super) target: Option<String>,
-
-    /// The static entrypoint [default: beside the program, or where `make entrypoint` leaves it].
-    #[arg(long, value_name = "FILE")]
-    pub(super) entrypoint: Option<PathBuf>,
-
-    /// The environment whose image says where the team's images are [default: default].
-    #[arg(long, value_name = "NAME")]
-    pub(super) environment: Option<String>,
-
-    /// One JSON object on standard output.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
 /// Where to run. Flags beat `SORTIE_*` variables, those beat `sortie.toml`, and without any it is this machine.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where to run")]
@@ -415,40 +487,6 @@ impl PlaceArguments {
                 .collect::<Result<_, _>>()?,
             ..Wishes::default()
         })
-    }
-}
-
-/// An image and resources of one's own. In the cloud they make a job like the environment's, which takes the right to
-/// make jobs; on this machine, a container by docker or podman.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "What to run in")]
-pub(super) struct ShapeArguments {
-    /// The image, which has sortie's entrypoint; on this machine any image will do.
-    #[arg(long, value_name = "IMAGE[@sha256:…]")]
-    image: Option<String>,
-
-    /// vCPUs: 1, 2, 4, 6 or 8.
-    #[arg(long, value_name = "N")]
-    cpu: Option<String>,
-
-    /// Memory, such as `2Gi`.
-    #[arg(long, value_name = "M")]
-    memory: Option<String>,
-
-    /// With a GPU, an NVIDIA L4.
-    #[arg(long)]
-    gpu: bool,
-}
-
-impl ShapeArguments {
-    /// As the settings take it.
-    pub(super) fn into_shape(self) -> Shape {
-        Shape {
-            image: self.image,
-            cpu: self.cpu,
-            memory: self.memory,
-            gpu: self.gpu,
-        }
     }
 }
 

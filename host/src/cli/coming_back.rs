@@ -21,14 +21,14 @@ use crate::session::Session;
 use crate::settings::{Environment, Settings};
 
 /// A run that was found.
-struct Opened {
-    session: Session,
-    run: RunId,
+pub(super) struct Opened {
+    pub(super) session: Session,
+    pub(super) run: RunId,
     /// What this machine remembers of it.
     record: Option<LocalRecord>,
     /// Of `RUN/TASK`, the latter.
     task: Option<String>,
-    interrupts: Interrupts,
+    pub(super) interrupts: Interrupts,
 }
 
 /// Waits for what another sortie started; exits as it would have.
@@ -211,7 +211,11 @@ async fn connect(
     Ok((session, interrupts))
 }
 
-async fn find(typed: &str, place: PlaceArguments, env: &Environment) -> Result<Opened, Error> {
+pub(super) async fn find(
+    typed: &str,
+    place: PlaceArguments,
+    env: &Environment,
+) -> Result<Opened, Error> {
     let (name, task) = match typed.split_once('/') {
         Some((name, task)) => (name, Some(task.to_owned())),
         None => (typed, None),
@@ -239,7 +243,7 @@ async fn find(typed: &str, place: PlaceArguments, env: &Environment) -> Result<O
 
 impl Opened {
     /// This verb is about whole runs.
-    fn take_no_task(&mut self) -> Result<(), Error> {
+    pub(super) fn take_no_task(&mut self) -> Result<(), Error> {
         match self.task.take() {
             None => Ok(()),
             Some(task) => Err(Error::usage(format!(
@@ -276,10 +280,14 @@ impl Opened {
         })
     }
 
+    /// Where it was told to go.
+    pub(super) fn remembered(&self) -> Option<Out> {
+        self.record.as_ref().map(LocalRecord::out)
+    }
+
     /// Where it was told to go, unless it is told anew.
     fn resume(&self, out: Option<Out>, retries: u32) -> Result<Resume, Error> {
-        let remembered = self.record.as_ref().map(LocalRecord::out);
-        let out = match out.or(remembered) {
+        let out = match out.or(self.remembered()) {
             Some(out) => out,
             None => Out::Default(here()?),
         };
@@ -287,6 +295,7 @@ impl Opened {
             out,
             retries,
             show: true,
+            keep: false,
         })
     }
 }

@@ -74,6 +74,10 @@ impl Human {
             [only] => &only.directory,
             _ => dir,
         };
+        match tasks {
+            [only] => self.answer(only),
+            _ => self.answers(tasks),
+        }
         self.note(&format!("results: {}", relative(dir)));
     }
 
@@ -90,7 +94,10 @@ impl Human {
         let row = |task: &&TaskResult| {
             [
                 task.name.clone(),
-                ending_word(task.outcome).to_owned(),
+                match &task.claude {
+                    Some(claude) => claude.verdict.to_string(),
+                    None => task.outcome.word().to_owned(),
+                },
                 task.exit_code.to_string(),
                 duration(task.phases.command),
                 size(task.bytes),
@@ -118,6 +125,53 @@ impl Human {
         let total = count(tasks.len() as u64, "task", "tasks");
         let cost = cost.unwrap_or_default();
         self.note(&format!("{count_failed} of {total} failed{cost}"));
+    }
+
+    /// What Claude Code said at last, and what it took.
+    fn answer(&self, task: &TaskResult) {
+        let Some(claude) = &task.claude else {
+            return;
+        };
+        let summary = &claude.summary;
+        for error in &summary.errors {
+            self.tell(&format!("error: Claude Code: {error}"));
+        }
+        if !summary.denied_tools.is_empty() {
+            let denied = summary.denied_tools.iter();
+            let denied: Vec<String> = denied.map(|(tool, n)| format!("`{tool}` {n}×")).collect();
+            let denied = denied.join(", ");
+            self.tell(&format!("warning: tools that were not allowed: {denied}"));
+        }
+        self.note(&format!("verdict: {}", claude.verdict));
+        self.note(&format!("turns: {}", summary.turns));
+        if let Some(cost) = summary.cost_usd {
+            self.note(&format!(
+                "cost: ${cost:.4} for the API, as Claude Code reckons"
+            ));
+        }
+        if let Some(response) = &summary.response {
+            say_response(response);
+        }
+    }
+
+    fn answers(&self, tasks: &[TaskResult]) {
+        let all = || tasks.iter().filter_map(|task| task.claude.as_deref());
+        if all().next().is_none() {
+            return;
+        }
+        let turns = all().fold(0, |sum: u64, claude| {
+            sum.saturating_add(claude.summary.turns)
+        });
+        let cost: f64 = all().filter_map(|claude| claude.summary.cost_usd).sum();
+        let denied = all().filter(|claude| !claude.summary.denied_tools.is_empty());
+        self.note(&format!(
+            "Claude Code: {}, ${cost:.4} for the API",
+            count(turns, "turn", "turns")
+        ));
+        if let denied @ 1.. = denied.count() {
+            let tasks = count(denied as u64, "task was", "tasks were");
+            self.tell(&format!("warning: {tasks} denied tools"));
+        }
     }
 
     fn staged(&self, event: &Event<'_>) {
@@ -194,6 +248,8 @@ impl Reporter for Human {
                 Some(lines) => lines.aside(|| pass_on(*stream, bytes)),
                 None => pass_on(*stream, bytes),
             },
+            // Not for people; what it comes to is told at the end.
+            Event::Claude { .. } => {}
             Event::Cancelling => {
                 self.tell("cancelling; what is saved comes home (Ctrl-C again leaves it)");
             }
@@ -225,19 +281,6 @@ fn ending(result: &TaskResult) -> String {
     }
 }
 
-fn ending_word(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Exited => "exited",
-        Ending::Signaled => "signaled",
-        Ending::Deadline => "timeout",
-        Ending::Cancelled => "cancelled",
-        Ending::Exec => "not runnable",
-        Ending::Setup => "not run",
-        Ending::Collect => "outputs lost",
-        Ending::Lost => "lost",
-    }
-}
-
 /// The command's bytes, as they are. A reader that has left is not our trouble.
 fn pass_on(stream: Stream, bytes: &[u8]) {
     let _ = match stream {
@@ -247,6 +290,18 @@ fn pass_on(stream: Stream, bytes: &[u8]) {
         }
         Stream::Stderr => std::io::stderr().lock().write_all(bytes),
     };
+}
+
+/// The answer, where it was asked for. On a terminal it must not steer it.
+fn say_response(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let text = if out.is_terminal() {
+        text.replace(steers, "\u{fffd}")
+    } else {
+        text.to_owned()
+    };
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// A line on standard error. What comes from a task or a server must not steer the terminal.

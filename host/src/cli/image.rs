@@ -1,9 +1,11 @@
 //! `sortie image`.
 
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use registry::{Added, Arrival, Progress, Reference};
 use serde_json::json;
 
-use super::arguments::{ImageAddArguments, ImageArguments, ImageVerb};
 use super::block_on;
 use super::coming_back::print_json;
 use super::human::{print, say};
@@ -13,6 +15,41 @@ use crate::exit_code;
 use crate::image::{Wanted, add};
 use crate::settings::{Environment, Place, Settings, Wishes, static_entrypoint};
 use crate::text::{count, size};
+
+#[derive(Debug, Args)]
+pub(super) struct ImageArguments {
+    #[command(subcommand)]
+    pub(super) verb: ImageVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImageVerb {
+    /// Put the entrypoint into an image, from registry to registry: no docker, and what is there is not sent.
+    Add(ImageAddArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImageAddArguments {
+    /// The image to begin with, with its registry: `HOST/NAME:TAG` or `HOST/NAME@sha256:…`.
+    #[arg(value_name = "BASE")]
+    pub(super) base: String,
+
+    /// Where the new image goes [default: beside the environment's image, by the base's name].
+    #[arg(value_name = "TARGET")]
+    pub(super) target: Option<String>,
+
+    /// The static entrypoint [default: beside the program, or where `make entrypoint` leaves it].
+    #[arg(long, value_name = "FILE")]
+    pub(super) entrypoint: Option<PathBuf>,
+
+    /// The environment whose image says where the team's images are [default: default].
+    #[arg(long, value_name = "NAME")]
+    pub(super) environment: Option<String>,
+
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 pub(super) fn image(arguments: ImageArguments, env: &Environment) -> Result<i32, Error> {
     let ImageVerb::Add(arguments) = arguments.verb;

@@ -78,6 +78,9 @@ fn describe(event: &Event<'_>) -> Value {
             "stream": match stream { Stream::Stdout => "stdout", Stream::Stderr => "stderr" },
             "data": ByteString(bytes.to_vec()),
         }),
+        Event::Claude { task, bytes } => json!({
+            "event": "output", "task": task, "stream": "stdout", "data": ByteString(bytes.to_vec()),
+        }),
         Event::Detached { run } => json!({ "event": "detached", "run": run }),
         Event::Progress(progress) => {
             let mut line = json!(progress);

@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes a plain request; past this module nothing knows of clap.
 
 mod arguments;
+mod claude;
 mod coming_back;
 mod forecast;
 mod human;
@@ -8,7 +9,9 @@ mod image;
 mod init;
 mod json;
 mod live;
+mod report;
 mod run_command;
+mod shape;
 mod table;
 mod tasks;
 
@@ -46,11 +49,13 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
     let env = Environment::of_process();
     match verb {
         Verb::Run(arguments) => run_command::run(*arguments, &env),
+        Verb::Claude(arguments) => run_command::claude(*arguments, &env),
         Verb::Ps(arguments) => coming_back::ps(arguments, &env),
         Verb::Status(arguments) => coming_back::status(arguments, &env),
         Verb::Logs(arguments) => coming_back::logs(arguments, &env),
         Verb::Wait(arguments) => coming_back::wait(arguments, &env),
         Verb::Fetch(arguments) => coming_back::fetch(arguments, &env),
+        Verb::Report(arguments) => report::report(arguments, &env),
         Verb::Cancel(arguments) => coming_back::cancel(arguments, &env),
         Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),

@@ -4,30 +4,49 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::arguments::{OutputArguments, RunArguments};
+use super::arguments::{ClaudeArguments, HowArguments, OutputArguments, RunArguments};
 use super::tasks::tasks;
 use super::{block_on, human, json};
+use crate::claude_code;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::exit_code;
 use crate::interrupts::Interrupts;
-use crate::request::{Manner, Out, Request};
+use crate::request::{Manner, Out, Request, TaskRequest};
 use crate::session::Session;
 use crate::settings::{Environment, Settings};
 
 /// Runs what was typed; the exit code is the command's.
 pub(super) fn run(arguments: RunArguments, env: &Environment) -> Result<i32, Error> {
-    let here = here()?;
     let mut warnings = Vec::new();
-    let request = request(&arguments, env, &here, &mut warnings)?;
+    let tasks = tasks(&arguments, env, &mut warnings)?;
+    run_tasks(tasks, arguments.how, env, &warnings)
+}
+
+/// Gives Claude Code a prompt; the exit code is its.
+pub(super) fn claude(arguments: ClaudeArguments, env: &Environment) -> Result<i32, Error> {
+    let mut warnings = Vec::new();
+    let tasks = super::claude::tasks(&arguments, env, &mut warnings)?;
+    run_tasks(tasks, arguments.how, env, &warnings)
+}
+
+fn run_tasks(
+    tasks: Vec<TaskRequest>,
+    arguments: HowArguments,
+    env: &Environment,
+    warnings: &[String],
+) -> Result<i32, Error> {
+    let here = here()?;
+    let request = request(tasks, &arguments, &here)?;
     request.check()?;
     let mut wishes = arguments.place.into_wishes()?;
     wishes.shape = arguments.shape.into_shape();
     wishes.parallel = request.manner.parallel;
     wishes.secrets = secrets(&request);
     let settings = Settings::resolve(&wishes, env, &here)?;
+    claude_code::check(&request, &settings)?;
     let mut reporter = reporter(arguments.output);
-    for warning in &warnings {
+    for warning in warnings {
         reporter.event(&Event::Warning(warning));
     }
     let json = arguments.output.json;
@@ -54,12 +73,10 @@ pub(super) fn run(arguments: RunArguments, env: &Environment) -> Result<i32, Err
 }
 
 fn request(
-    arguments: &RunArguments,
-    env: &Environment,
+    tasks: Vec<TaskRequest>,
+    arguments: &HowArguments,
     here: &Path,
-    warnings: &mut Vec<String>,
 ) -> Result<Request, Error> {
-    let tasks = tasks(arguments, env, warnings)?;
     let out = match &arguments.out {
         Some(dir) => Out::Dir(absolute(dir)?),
         None => Out::Default(here.to_owned()),

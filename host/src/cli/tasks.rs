@@ -6,10 +6,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wire::contract::{ByteString, Command, Spec};
+use wire::contract::{ByteString, Command, Spec, Step};
 
-use super::arguments::RunArguments;
+use super::arguments::{HowArguments, RunArguments, StepArguments};
 use super::run_command::absolute;
+use crate::claude_code::Ask;
 use crate::error::Error;
 use crate::request::{TaskRequest, Work};
 use crate::settings::Environment;
@@ -23,21 +24,25 @@ enum FromMake {
         text: OsString,
         inputs: Vec<OsString>,
     },
+    Prompt {
+        prompt: OsString,
+        inputs: Vec<OsString>,
+    },
 }
 
 impl FromMake {
     fn read(env: &Environment) -> Result<Self, Error> {
-        let usage = "make run CMD='wc -w input/text' INPUTS='text=README.md', or make run TASK=examples/wordcount.toml";
+        let usage = "make run CMD='wc -w input/text' INPUTS='text=README.md', or make run TASK=examples/wordcount.toml, \
+            or make run TASK='List what is in input/' INPUTS=examples";
         let task = env.bytes("SORTIE_MAKE_TASK");
         let text = env.bytes("SORTIE_MAKE_CMD");
         let inputs = env.text("SORTIE_MAKE_INPUTS").unwrap_or_default();
         match (task, text) {
             (Some(task), None) if is_task_file(task) => Ok(Self::TaskFile(PathBuf::from(task))),
-            (Some(task), None) => Err(Error::usage(format!(
-                "`{}` is no task file, and prompts are not supported yet",
-                task.display()
-            ))
-            .with_hint(usage)),
+            (Some(prompt), None) => Ok(Self::Prompt {
+                prompt: prompt.clone(),
+                inputs: inputs.split_whitespace().map(OsString::from).collect(),
+            }),
             (None, Some(text)) => Ok(Self::Shell {
                 text: text.clone(),
                 inputs: inputs.split_whitespace().map(OsString::from).collect(),
@@ -66,37 +71,107 @@ pub(super) fn tasks(
         Some(FromMake::TaskFile(path)) => Some(path),
         _ => arguments.task_file.as_ref(),
     };
-    let given = arguments
-        .inputs
-        .iter()
-        .map(|text| input(text))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut tasks = if let Some(path) = task_file.or(arguments.tasks.as_ref()) {
+    let described = if let Some(path) = task_file.or(arguments.tasks.as_ref()) {
         check_kind(path, arguments.tasks.is_some())?;
         task_file::read(path)?
     } else {
-        let (command, made) = match made {
-            Some(FromMake::Shell { text, inputs }) => (Command::Shell(text.into()), inputs),
-            _ => (command(arguments)?, Vec::new()),
-        };
-        let inputs = made.iter().map(|text| input(text));
-        let mut work = Work::new(Spec::new(command));
-        work.inputs = inputs.collect::<Result<_, _>>()?;
-        vec![Described {
-            name: "0".to_owned(),
-            work,
-            copies: None,
-        }]
+        vec![only(work(arguments, made)?)]
     };
-    let flags = Flags::read(arguments, env, warnings)?;
-    for Described { work, .. } in &mut tasks {
-        work.inputs.extend(given.iter().cloned());
-        work.secrets.extend(arguments.secrets.iter().cloned());
+    let given = Given {
+        inputs: inputs(&arguments.how.inputs)?,
+        stdin: stdin(arguments, &described)?,
+    };
+    finish(described, &arguments.how, given, env, warnings)
+}
+
+/// The only task there is.
+pub(super) fn only(work: Work) -> Described {
+    Described {
+        name: "0".to_owned(),
+        work,
+        copies: None,
+    }
+}
+
+/// Everything that is said of all tasks alike, and the copies.
+pub(super) fn finish(
+    mut described: Vec<Described>,
+    how: &HowArguments,
+    given: Given,
+    env: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<TaskRequest>, Error> {
+    let post_given = inputs(&how.steps.post_inputs)?;
+    let flags = Flags::read(how, given.stdin, env, warnings)?;
+    for Described { work, .. } in &mut described {
+        work.inputs.extend(given.inputs.iter().cloned());
+        work.post_inputs.extend(post_given.iter().cloned());
+        work.secrets.extend(how.secrets.iter().cloned());
         work.secrets.sort();
         work.secrets.dedup();
         flags.refine(&mut work.spec);
+        add_steps(&mut work.spec, &how.steps);
     }
-    Ok(task_file::copies(tasks, arguments.copies))
+    Ok(task_file::copies(described, how.copies))
+}
+
+fn add_steps(spec: &mut Spec, steps: &StepArguments) {
+    let step = |text: &OsString| Step::new(Command::Shell(text.as_os_str().into()));
+    spec.setup.extend(steps.setup.iter().map(step));
+    spec.pre.extend(steps.pre.iter().map(step));
+    spec.post.extend(steps.post.iter().map(step));
+    spec.post_decides |= steps.post_decides;
+}
+
+/// What one task does, as it was typed.
+fn work(arguments: &RunArguments, made: Option<FromMake>) -> Result<Work, Error> {
+    let (command, made) = match made {
+        Some(FromMake::Prompt {
+            prompt,
+            inputs: made,
+        }) => {
+            let ask = Ask {
+                prompt: prompt.into_vec(),
+                inputs: inputs(&made)?,
+                ..Ask::default()
+            };
+            return ask.into_work();
+        }
+        Some(FromMake::Shell { text, inputs }) => (Command::Shell(text.into()), inputs),
+        _ => (command(arguments)?, Vec::new()),
+    };
+    let mut work = Work::new(Spec::new(command));
+    work.inputs = inputs(&made)?;
+    Ok(work)
+}
+
+pub(super) fn inputs(typed: &[OsString]) -> Result<Vec<InputSource>, Error> {
+    typed.iter().map(|text| input(text)).collect()
+}
+
+/// What every task reads.
+#[derive(Default)]
+pub(super) struct Given {
+    inputs: Vec<InputSource>,
+    stdin: Option<ByteString>,
+}
+
+fn stdin(arguments: &RunArguments, described: &[Described]) -> Result<Option<ByteString>, Error> {
+    let Some(path) = arguments.stdin.as_deref() else {
+        return Ok(None);
+    };
+    let dash = Path::new("-");
+    if path == dash && arguments.shell_file.as_deref() == Some(dash) {
+        return Err(
+            Error::usage("standard input cannot be both the shell text and its input")
+                .with_hint("give one of them as a file"),
+        );
+    }
+    if described.iter().any(|task| task.work.claude) {
+        return Err(Error::usage("a prompt is all that Claude Code reads")
+            .with_hint("leave `--stdin` out, and give it the file as an input"));
+    }
+    read_whole(path).map(|bytes| Some(bytes.into()))
 }
 
 /// What is named as an argument must look like a task file: it may be a command whose `--` was forgotten.
@@ -131,7 +206,7 @@ fn command(arguments: &RunArguments) -> Result<Command, Error> {
     ))
 }
 
-fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
     let read = || {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
@@ -187,18 +262,12 @@ struct Flags {
 
 impl Flags {
     fn read(
-        arguments: &RunArguments,
+        arguments: &HowArguments,
+        stdin: Option<ByteString>,
         env: &Environment,
         warnings: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let dash = Some(Path::new("-"));
-        if arguments.stdin.as_deref() == dash && arguments.shell_file.as_deref() == dash {
-            return Err(
-                Error::usage("standard input cannot be both the shell text and its input")
-                    .with_hint("give one of them as a file"),
-            );
-        }
         let variables = arguments.env.iter().map(|text| variable(text, env));
         let variables = variables.collect::<Result<Vec<_>, _>>()?;
         for (name, _) in variables.iter().filter(|(name, _)| looks_secret(name)) {
@@ -206,10 +275,9 @@ impl Flags {
                 "the value of `{name}` travels in the bucket, readable by the team"
             ));
         }
-        let stdin = arguments.stdin.as_deref().map(read_whole).transpose()?;
         Ok(Self {
             env: variables,
-            stdin: stdin.map(ByteString::from),
+            stdin,
             timeout_ms: arguments.timeout.map(ms),
             grace_ms: ms(arguments.grace),
             // Rarer than every second: each packs and sends the whole directory.

@@ -28,6 +28,8 @@ pub(super) struct Errand<'a> {
     task: u32,
     name: String,
     target: PathBuf,
+    claude: bool,
+    keep: bool,
     tail: Tail,
     cargo: Cargo,
 }
@@ -116,6 +118,8 @@ impl<'a> Course<'a> {
             task,
             name: self.record.name(task),
             target: self.target(task),
+            claude: self.record.is_claude(task),
+            keep: self.keep,
             tail: if task == 0 {
                 std::mem::take(&mut self.tail)
             } else {
@@ -186,6 +190,8 @@ impl Errand<'_> {
             task: self.task,
             name: &self.name,
             target: &self.target,
+            claude: self.claude,
+            keep: self.keep,
         };
         let (session, tail) = (self.session, &mut self.tail);
         let (objects, created, may_restart) = match self.cargo {

@@ -139,6 +139,7 @@ impl Course<'_> {
                 retries: self.board.tried_again(task),
                 problem: Some("it was never started".to_owned()),
                 left_out: Vec::new(),
+                claude: None,
             };
             self.take_home(result, reporter);
         }

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::event::{Event, Progress, Reporter};
 use crate::exit_code;
 use crate::interrupts::Interrupts;
-use crate::request::{Manner, Out, RESULTS, Request};
+use crate::request::{Manner, Out, Request};
 use crate::results::{Landing, Phases, Reports, Tail, TaskResult};
 use crate::run::RunResult;
 use crate::session::Session;
@@ -65,6 +65,8 @@ pub(crate) struct Course<'a> {
     /// At most so many tasks at once, where the job does not see to that itself.
     window: Option<u32>,
     out: Out,
+    /// Whether what is brought home stays in the bucket, too.
+    keep: bool,
     tail: Tail,
     reports: Reports,
     resend: Option<Resend<'a>>,
@@ -111,6 +113,7 @@ impl<'a> Beginning<'a> {
             rates: self.rates,
             manner: self.manner,
             out: self.out,
+            keep: false,
             flights: Vec::new(),
             next_start: 0,
             tail: Tail::none(),
@@ -230,27 +233,14 @@ impl Course<'_> {
 
     /// Where a task lands.
     fn target(&self, task: u32) -> PathBuf {
-        let name = self.record.name(task);
-        match &self.out {
-            Out::Default(base) => base.join(RESULTS).join(self.run().to_string()).join(name),
-            Out::Dir(dir) if self.record.tasks == 1 => dir.clone(),
-            Out::Dir(dir) => dir.join(name),
-        }
-    }
-
-    /// Where all land.
-    fn directory(&self) -> PathBuf {
-        match &self.out {
-            Out::Default(base) => base.join(RESULTS).join(self.run().to_string()),
-            Out::Dir(dir) => dir.clone(),
-        }
+        self.out.of_task(&self.record, task)
     }
 
     /// Where the results go must be writable before anything runs for them.
     fn open_tail(&mut self, show: bool) -> Result<(), Error> {
         let landing = Landing::begin(&self.target(0), self.run(), 0)?;
         self.tail = if show && self.record.tasks == 1 {
-            Tail::into(landing)
+            Tail::into(landing, self.record.is_claude(0))
         } else {
             Tail::none()
         };
@@ -267,7 +257,7 @@ impl Course<'_> {
     pub(crate) fn finish(mut self, reporter: &mut dyn Reporter) -> RunResult {
         self.results.sort_by_key(|result| result.index);
         let exit_code = self.exit_code();
-        let directory = self.directory();
+        let directory = self.out.of_run(self.run());
         let cost = self.results.iter().filter_map(|result| result.cost);
         let cost = cost.reduce(|sum, cost| sum + cost);
         reporter.event(&Event::Finished {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
-use wire::contract::{Input, RunRecord, Spec, SpecSource, VERSION};
+use wire::contract::{Input, RunRecord, Spec, SpecSource, TaskSpan, VERSION};
 use wire::names::RunId;
 
 use super::plan::{Assigned, Plan, UsedJob};
@@ -17,7 +17,7 @@ use crate::cost::Rate;
 use crate::error::Error;
 use crate::event::Reporter;
 use crate::record::LocalRecord;
-use crate::request::{Request, Work};
+use crate::request::{Request, TaskRequest, Work};
 use crate::results::Phases;
 use crate::session::Session;
 use crate::stage::{self, InputSource, Staged};
@@ -244,7 +244,22 @@ fn record(
         planned,
         parallel: window,
         job: jobs.first().cloned().unwrap_or_default(),
+        claude: claude_spans(&request.tasks),
     }
+}
+
+fn claude_spans(tasks: &[TaskRequest]) -> Vec<TaskSpan> {
+    let mut spans: Vec<TaskSpan> = Vec::new();
+    for (task, _) in (0_u32..).zip(tasks).filter(|(_, task)| task.work.claude) {
+        match spans.last_mut() {
+            Some(last) if last.first + last.count == task => last.count += 1,
+            _ => spans.push(TaskSpan {
+                first: task,
+                count: 1,
+            }),
+        }
+    }
+    spans
 }
 
 /// The jobs that are needed, once each, and which of them each work has.
@@ -340,10 +355,12 @@ fn specs(works: &[&Arc<Work>], all: &[InputSource], staged: &[Staged]) -> Vec<Sp
         .collect();
     let spec = |work: &&Arc<Work>| {
         let mut spec = work.spec.clone();
-        let inputs = work.inputs.iter();
-        spec.inputs = inputs
-            .filter_map(|input| by_source.get(input).map(|input| (*input).clone()))
-            .collect();
+        let staged = |sources: &[InputSource]| {
+            let known = sources.iter().filter_map(|source| by_source.get(source));
+            known.map(|input| (*input).clone()).collect()
+        };
+        spec.inputs = staged(&work.inputs);
+        spec.post_inputs = staged(&work.post_inputs);
         // Many tasks share the bucket: each sends its logs less often.
         let crowd = u64::try_from(works.len() / 100).unwrap_or(0);
         spec.log_interval_ms = spec.log_interval_ms.max((crowd * 1000).min(30_000));

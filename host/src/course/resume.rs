@@ -31,6 +31,8 @@ pub struct Resume {
     pub retries: u32,
     /// Whether the output of an only task is shown.
     pub show: bool,
+    /// Whether what is brought home stays in the bucket, too.
+    pub keep: bool,
 }
 
 /// A run as the bucket and Cloud Run know it.
@@ -182,6 +184,7 @@ impl<'a> Course<'a> {
         course.board = board;
         course.flights = flights;
         course.next_start = next_start;
+        course.keep = how.keep;
         course.open_tail(how.show)?;
         Ok(course)
     }

@@ -10,9 +10,10 @@ use serde_json::json;
 use wire::api::ApiError;
 use wire::bucket::{Bucket, List};
 use wire::contract::{Archive, Report};
-use wire::names::{AttemptObjects, RunId};
+use wire::names::{AttemptObjects, RunId, Stream};
 
 use super::claims::Claims;
+use super::collected;
 use super::explain::{Cause, Explanation};
 use super::landing::{Landing, REPORT, is_landed};
 use super::logs::{self, Gaps, Logs};
@@ -20,11 +21,13 @@ use super::outputs::{self, Fetched};
 use super::reports::Found;
 use super::tail::Tail;
 use super::{Ending, Phases, TaskResult, exit_code};
+use crate::claude_code::{self, ClaudeOutcome};
 use crate::clock;
 use crate::cloud_run::Task;
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::session::Session;
+use crate::stage::blocking;
 
 /// A checkpoint is not taken in a command's first second.
 const FIRST_CHECKPOINT_MS: u64 = 1000;
@@ -40,6 +43,28 @@ pub struct Place<'a> {
     pub name: &'a str,
     /// Its directory.
     pub target: &'a Path,
+    /// Whether it is a run of Claude Code.
+    pub claude: bool,
+    /// Whether what is brought home stays in the bucket, too.
+    pub keep: bool,
+}
+
+impl Place<'_> {
+    /// Tells what the task has printed; the events of Claude Code are no words for people.
+    fn show(&self, reporter: &mut dyn Reporter, stream: Stream, bytes: &[u8]) {
+        reporter.event(&Event::printed(self.claude, self.task, stream, bytes));
+    }
+}
+
+/// What came home with a report.
+#[derive(Debug, Default)]
+struct Cargo {
+    fetched: Fetched,
+    /// What did not.
+    lost: Vec<String>,
+    claude: Option<Box<ClaudeOutcome>>,
+    /// Until its logs were there, in milliseconds.
+    before_ms: u64,
 }
 
 /// Lands what a task reported.
@@ -55,42 +80,73 @@ pub async fn land(
         report,
         read_ms,
     } = found;
+    let end = claude_code::end_of(&report);
     if is_landed(place.target, place.run, place.task) {
-        let fetched = Fetched::of_report(&report);
-        return Ok(result(place, report, fetched, Vec::new(), read_ms));
+        let claude = place.claude.then(|| claude_code::read(place.target, end));
+        let cargo = Cargo {
+            fetched: Fetched::of_report(&report),
+            claude: claude.transpose()?.map(Box::new),
+            before_ms: read_ms,
+            ..Cargo::default()
+        };
+        return Ok(result(place, report, cargo));
     }
     let (landing, logs, shown) = resume(tail, place, &objects)?;
     let begun = Instant::now();
     let mut show = |stream, bytes: &[u8]| {
         if shown {
-            let task = place.task;
-            reporter.event(&Event::Output {
-                task,
-                stream,
-                bytes,
-            });
+            place.show(reporter, stream, bytes);
         }
     };
-    let lost = logs.complete(&session.bucket, &report, &mut show).await?;
-    let logs_ms = clock::ms(begun);
-    let fetched = outputs::fetch(&session.bucket, &objects, &report, landing.path()).await?;
-    write_report(landing.path(), &report)?;
-    let synced = matches!(report.outputs.archive, Archive::Object { .. });
-    landing.settle(synced)?;
+    let (bucket, dir) = (&session.bucket, landing.path());
+    let mut lost = logs.complete(bucket, &report, &mut show).await?;
+    let before_ms = read_ms + clock::ms(begun);
+    let fetched = outputs::fetch(bucket, &objects, &report, dir).await?;
+    let collected = collected::fetch(bucket, &objects, &report, dir).await?;
+    lost.extend(collected.lost);
+    let claude = converse(place, dir, end).await?;
+    write_report(dir, &report)?;
+    let mut done = collected.done;
     // Outputs that could not be used stay in the bucket, for whoever wants to look.
-    if fetched.problem.is_none() {
-        forget(&session.bucket, &objects, &report, reporter).await;
+    let usable = fetched.problem.is_none();
+    if let (true, Archive::Object { generation, .. }) = (usable, &report.outputs.archive) {
+        done.push((objects.outputs(), *generation));
     }
-    Ok(result(place, report, fetched, lost, read_ms + logs_ms))
+    landing.settle(!done.is_empty())?;
+    if usable && !place.keep {
+        let ran_ms = report.phases.command_ms;
+        forget(bucket, &objects, &done, ran_ms, reporter).await;
+    }
+    let cargo = Cargo {
+        fetched,
+        lost,
+        claude,
+        before_ms,
+    };
+    Ok(result(place, report, cargo))
 }
 
-fn result(
+/// Where the task is a run of Claude Code, its conversation.
+async fn converse(
     place: Place<'_>,
-    report: Report,
-    fetched: Fetched,
-    lost: Vec<String>,
-    before_ms: u64,
-) -> TaskResult {
+    dir: &Path,
+    end: claude::End,
+) -> Result<Option<Box<ClaudeOutcome>>, Error> {
+    if !place.claude {
+        return Ok(None);
+    }
+    let dir = dir.to_owned();
+    let outcome = blocking(move || claude_code::settle(&dir, end)).await??;
+    Ok(Some(Box::new(outcome)))
+}
+
+fn result(place: Place<'_>, report: Report, cargo: Cargo) -> TaskResult {
+    let Cargo {
+        fetched,
+        lost,
+        claude,
+        before_ms,
+    } = cargo;
     let mut left_out = left_out(&report, &fetched.unpacked);
     left_out.extend(lost);
     let (outcome, code) = match &fetched.problem {
@@ -119,6 +175,7 @@ fn result(
             .problem
             .or(report.problem.map(|problem| problem.message)),
         left_out,
+        claude,
     }
 }
 
@@ -149,8 +206,11 @@ fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
     let mut report = report.clone();
     report.stdout.inline = None;
     report.stderr.inline = None;
-    if matches!(report.outputs.archive, Archive::Inline(_)) {
-        report.outputs.archive = Archive::None;
+    let collected = report.collected.iter_mut().map(|one| &mut one.outputs);
+    for outputs in std::iter::once(&mut report.outputs).chain(collected) {
+        if matches!(outputs.archive, Archive::Inline(_)) {
+            outputs.archive = Archive::None;
+        }
     }
     write_json(dir, &json!(report))
 }
@@ -164,18 +224,19 @@ fn write_json(dir: &Path, value: &serde_json::Value) -> Result<(), Error> {
     write().map_err(|error| Error::local(format!("cannot write `{REPORT}`"), error))
 }
 
-/// The outputs are home and synced: their copy in the bucket, and the checkpoints, can go.
+/// What came home is synced: its copies in the bucket, and the checkpoints, can go.
 async fn forget(
     bucket: &Bucket,
     objects: &AttemptObjects,
-    report: &Report,
+    copies: &[(String, u64)],
+    ran_ms: u64,
     reporter: &mut dyn Reporter,
 ) {
     let forgotten = async {
-        if let Archive::Object { generation, .. } = &report.outputs.archive {
-            bucket.delete(&objects.outputs(), Some(*generation)).await?;
+        for (object, generation) in copies {
+            bucket.delete(object, Some(*generation)).await?;
         }
-        if report.phases.command_ms >= FIRST_CHECKPOINT_MS {
+        if ran_ms >= FIRST_CHECKPOINT_MS {
             forget_checkpoints(bucket, objects).await?;
         }
         Ok::<(), ApiError>(())
@@ -243,7 +304,12 @@ pub async fn land_lost(
         hint.unwrap_or_default()
     );
     let mut fetched = Fetched::default();
-    if !is_landed(place.target, place.run, place.task) {
+    let end = claude::End::Killed;
+    let claude;
+    if is_landed(place.target, place.run, place.task) {
+        let read = place.claude.then(|| claude_code::read(place.target, end));
+        claude = read.transpose()?.map(Box::new);
+    } else {
         let (landing, logs, shown) = match tail.take() {
             Some((landing, logs)) => (landing, logs, true),
             None => (
@@ -256,6 +322,7 @@ pub async fn land_lost(
             salvage_logs(session, place, &landing, logs, shown, reporter).await?;
             fetched = outputs::fetch_checkpoint(&session.bucket, place, landing.path()).await?;
         }
+        claude = converse(place, landing.path(), end).await?;
         let attempt = json!({ "task": place.task });
         let report =
             json!({ "run": place.run, "attempt": attempt, "outcome": "lost", "problem": problem });
@@ -279,6 +346,7 @@ pub async fn land_lost(
         retries: 0,
         problem: Some(problem),
         left_out: fetched.problem.into_iter().collect(),
+        claude,
     })
 }
 
@@ -301,14 +369,9 @@ async fn salvage_logs(
     let Some(mut logs) = logs else {
         return Ok(());
     };
-    let task = place.task;
     let mut show = |stream, bytes: &[u8]| {
         if shown {
-            reporter.event(&Event::Output {
-                task,
-                stream,
-                bytes,
-            });
+            place.show(reporter, stream, bytes);
         }
     };
     logs.catch_up(bucket, Gaps::Skip, &mut show).await

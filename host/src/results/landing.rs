@@ -98,7 +98,7 @@ fn move_up(from: &Path, into: &Path) -> io::Result<()> {
 }
 
 /// Whether this very task's results are in place already, as they are when a run is waited for twice.
-pub(super) fn is_landed(target: &Path, run: RunId, task: u32) -> bool {
+pub(crate) fn is_landed(target: &Path, run: RunId, task: u32) -> bool {
     #[derive(Deserialize)]
     struct Landed {
         run: RunId,

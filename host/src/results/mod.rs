@@ -1,6 +1,7 @@
 //! Results on their way home: found, verified, unpacked beside their place, and renamed into it.
 
 pub(crate) mod claims;
+mod collected;
 mod explain;
 mod land;
 mod landing;
@@ -12,6 +13,7 @@ mod tail;
 pub use explain::{Cause, Explanation, explain};
 pub use land::{Place, land, land_lost};
 pub use landing::Landing;
+pub(crate) use landing::is_landed;
 pub use reports::{Found, Reports, Written, read};
 pub use tail::{Following, Tail};
 
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use wire::contract::{Outcome, Report};
 
+use crate::claude_code::ClaudeOutcome;
 use crate::exit_code;
 
 /// One task's result.
@@ -54,6 +57,9 @@ pub struct TaskResult {
     /// Entries of the outputs that were left out, here or in the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// What came of it, where it is a run of Claude Code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claude: Option<Box<ClaudeOutcome>>,
 }
 
 #[expect(
@@ -84,6 +90,22 @@ pub enum Ending {
     Collect,
     /// It left no report.
     Lost,
+}
+
+impl Ending {
+    /// For people, in a word or two.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signaled => "signaled",
+            Self::Deadline => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Exec => "not runnable",
+            Self::Setup => "not run",
+            Self::Collect => "outputs lost",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl From<Outcome> for Ending {

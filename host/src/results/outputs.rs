@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Handle;
 use wire::api::{ApiError, ErrorKind};
 use wire::bucket::Bucket;
-use wire::contract::{Archive, Report};
+use wire::contract::{Archive, Outputs, Report};
 use wire::names::AttemptObjects;
 
 use super::land::Place;
@@ -64,10 +64,21 @@ pub(super) async fn fetch(
     report: &Report,
     dir: &Path,
 ) -> Result<Fetched, Error> {
-    make_output(dir)?;
+    let output = dir.join("output");
+    fetch_into(bucket, &objects.outputs(), &report.outputs, &output).await
+}
+
+/// Brings what a report tells of into a directory, which is made; `object`: where its archive is, if it is an object.
+pub(super) async fn fetch_into(
+    bucket: &Bucket,
+    object: &str,
+    outputs: &Outputs,
+    dir: &Path,
+) -> Result<Fetched, Error> {
+    make(dir)?;
     // More than it was packed from is a bomb.
-    let limit = report.outputs.bytes.min(LIMIT);
-    match &report.outputs.archive {
+    let limit = outputs.bytes.min(LIMIT);
+    match &outputs.archive {
         Archive::None => Ok(Fetched::default()),
         Archive::Inline(text) => match STANDARD.decode(text) {
             Ok(bytes) => unpack(io::Cursor::new(bytes), dir, None, limit).await,
@@ -80,7 +91,7 @@ pub(super) async fn fetch(
         } => {
             let generation = Some(*generation);
             let sha256 = Some(sha256.clone());
-            download(bucket, &objects.outputs(), generation, dir, sha256, limit).await
+            download(bucket, object, generation, dir, sha256, limit).await
         }
     }
 }
@@ -91,18 +102,18 @@ pub(super) async fn fetch_checkpoint(
     place: Place<'_>,
     dir: &Path,
 ) -> Result<Fetched, Error> {
-    make_output(dir)?;
+    let output = dir.join("output");
+    make(&output)?;
     match super::reports::last_checkpoint(bucket, place.run, place.task).await? {
         Some((name, generation)) => {
-            download(bucket, &name, Some(generation), dir, None, LIMIT).await
+            download(bucket, &name, Some(generation), &output, None, LIMIT).await
         }
         None => Ok(Fetched::default()),
     }
 }
 
-fn make_output(dir: &Path) -> Result<(), Error> {
-    fs_err::create_dir(dir.join("output"))
-        .map_err(|error| Error::local("cannot make `output`", error))
+fn make(dir: &Path) -> Result<(), Error> {
+    fs_err::create_dir(dir).map_err(|error| Error::local("cannot make a result's directory", error))
 }
 
 async fn download(
@@ -131,16 +142,15 @@ async fn unpack<R: Read + Send + 'static>(
     sha256: Option<String>,
     limit: u64,
 ) -> Result<Fetched, Error> {
-    let output = dir.join("output");
-    let again = output.clone();
+    let output = dir.to_owned();
     let unpacked = blocking(move || unpack_blocking(reader, &output, sha256.as_deref(), limit));
     match unpacked.await? {
         Ok(fetched) => Ok(fetched),
         Err(error) if is_ours(&error) => Err(Error::local("cannot unpack the outputs", error)),
         Err(error) => {
             // Half an archive is no result.
-            let emptied = fs_err::remove_dir_all(&again).and_then(|()| fs_err::create_dir(&again));
-            emptied.map_err(|error| Error::local("cannot empty `output`", error))?;
+            let emptied = fs_err::remove_dir_all(dir).and_then(|()| fs_err::create_dir(dir));
+            emptied.map_err(|error| Error::local("cannot empty a result's directory", error))?;
             Ok(Fetched::refused(format!(
                 "the outputs cannot be used: {}",
                 chain(&error)

@@ -27,6 +27,7 @@ pub struct Tail {
 
 #[derive(Debug)]
 struct Live {
+    claude: bool,
     landing: Landing,
     logs: Option<Logs>,
     claims: Claims,
@@ -35,9 +36,10 @@ struct Live {
 }
 
 impl Tail {
-    /// Follows the task that lands here.
-    pub fn into(landing: Landing) -> Self {
+    /// Follows the task that lands here; `claude`: it is a run of Claude Code.
+    pub fn into(landing: Landing, claude: bool) -> Self {
         let live = Live {
+            claude,
             landing,
             logs: None,
             claims: Claims::default(),
@@ -98,12 +100,9 @@ impl Live {
         let Some(logs) = &mut self.logs else {
             return Ok(());
         };
+        let claude = self.claude;
         let mut show = |stream, bytes: &[u8]| {
-            reporter.event(&Event::Output {
-                task: 0,
-                stream,
-                bytes,
-            });
+            reporter.event(&Event::printed(claude, 0, stream, bytes));
         };
         logs.catch_up(&session.bucket, Gaps::Wait, &mut show).await
     }

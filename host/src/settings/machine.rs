@@ -42,7 +42,7 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         None => Duration::from_mins(10),
     };
     let secret = |name: &String| {
-        let value = env.exact(name).cloned().ok_or_else(|| {
+        let value = env.bytes(name).cloned().ok_or_else(|| {
             Error::usage(format!("the secret `{name}` has no value here"))
                 .with_hint(format!("set it: `export {name}=…`"))
         })?;

@@ -26,8 +26,10 @@ pub use report::{
     Reason, Report, Skipped,
 };
 pub use spec::{Command, Input, InputKind, Pack, Spec, check_input_name};
-pub use start::{RunPlan, RunRecord, SpecSource, Start, TaskRange};
-pub use steps::{Collect, PreparedFile, STEP_GRACE_MS, Stage, Step, StepReport};
+pub use start::{RunPlan, RunRecord, SpecSource, Start, TaskRange, TaskSpan};
+pub use steps::{
+    Collect, PreparedFile, STEP_GRACE_MS, Stage, Step, StepReport, check_collect_name,
+};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

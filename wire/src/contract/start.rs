@@ -38,9 +38,30 @@ pub struct RunRecord {
     pub parallel: Option<u32>,
     /// The job that runs it, as Cloud Run names it; of several, the first.
     pub job: String,
+    /// Those that are runs of Claude Code, whose standard output is its events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claude: Vec<TaskSpan>,
+}
+
+/// Tasks in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpan {
+    /// The first one's number.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
 }
 
 impl RunRecord {
+    /// Whether a task is a run of Claude Code.
+    pub fn is_claude(&self, task: u32) -> bool {
+        let within = |span: &TaskSpan| {
+            task.checked_sub(span.first)
+                .is_some_and(|offset| offset < span.count)
+        };
+        self.claude.iter().any(within)
+    }
+
     /// A task's name.
     pub fn name(&self, task: u32) -> String {
         let named = usize::try_from(task).ok().and_then(|i| self.names.get(i));

@@ -15,7 +15,16 @@ const STEP_TIMEOUT_MS: u64 = 600_000;
 pub const STEP_GRACE_MS: u64 = 3_000;
 
 /// Names that a result has already.
-const TAKEN: [&[u8]; 4] = [b"output", b"stdout", b"stderr", b"report.json"];
+const TAKEN: [&[u8]; 8] = [
+    b"output",
+    b"stdout",
+    b"stderr",
+    b"report.json",
+    b"events.jsonl",
+    b"transcript.json",
+    b"response.md",
+    b"claude.json",
+];
 
 /// A command that comes before the task's own, or after it: in the workspace, in the same environment, with nothing
 /// to read. What it prints goes to the task's standard error, so that the command's own output stays its own.
@@ -134,17 +143,23 @@ pub(super) fn check_collect(collect: &[Collect]) -> Result<(), ContractError> {
     let mut names = BTreeSet::new();
     for Collect { path, name } in collect {
         check_path(path)?;
-        let shown = name.lossy();
-        if check_input_name(&name.0).is_err()
-            || name.0.starts_with(b".")
-            || TAKEN.contains(&&name.0[..])
-        {
-            let what = format!("what comes home cannot be named `{shown}`");
-            return Err(invalid(what));
-        }
+        check_collect_name(name)?;
         if !names.insert(name) {
+            let shown = name.lossy();
             return Err(invalid(format!("two directories come home as `{shown}`")));
         }
+    }
+    Ok(())
+}
+
+/// Refuses a name that cannot stand beside a result's own.
+pub fn check_collect_name(name: &ByteString) -> Result<(), ContractError> {
+    let taken = name.0.starts_with(b".") || TAKEN.contains(&&name.0[..]);
+    if check_input_name(&name.0).is_err() || taken {
+        let shown = name.lossy();
+        return Err(invalid(format!(
+            "what comes home cannot be named `{shown}`"
+        )));
     }
     Ok(())
 }

@@ -1,0 +1,13 @@
+//! Runs of Claude Code: what a task is asked, where it may run, what came of it, and the library for them.
+
+mod ask;
+mod outcome;
+mod place;
+
+pub(crate) use ask::Ask;
+pub use outcome::ClaudeOutcome;
+pub(crate) use outcome::{RESPONSE, TRANSCRIPT, end_of, read, settle};
+pub(crate) use place::check;
+
+/// The variable that holds the key of the API.
+pub(crate) const KEY: &str = "ANTHROPIC_API_KEY";
