@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use wire::contract::{Command, Spec};
 
 use crate::error::Error;
-use crate::event::{Event, Reporter, Silent};
+use crate::event::Silent;
 use crate::interrupts::Interrupts;
 use crate::request::{Manner, Out, Request, TaskRequest, Work};
 use crate::results::TaskResult;
 use crate::session::Session;
 use crate::settings::{Environment, Settings, Wishes};
 use crate::stage::InputSource;
+use crate::stream::RunStream;
 
 /// Where and how to run. What is not set comes from `SORTIE_*`, `sortie.toml`, or is local mode.
 #[derive(Debug, Clone, Default)]
@@ -162,25 +162,9 @@ impl CloudRunJob {
     /// Runs any number of tasks as one run, and gives each result as soon as it is here.
     ///
     /// Dropping the stream cancels what still runs.
-    pub fn run_stream(&self, specs: Vec<Spec>) -> Result<RunStream, Error> {
+    pub fn run_stream(&self, specs: Vec<Spec>) -> Result<RunStream<CloudRunJobResult>, Error> {
         let request = self.request(specs)?;
-        let session = self.session.clone();
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let (interrupt, interrupts) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut reporter = Results {
-                sender: sender.clone(),
-            };
-            let mut interrupts = Interrupts::new(interrupts);
-            let ended = crate::run::run(&session, &request, &mut reporter, &mut interrupts).await;
-            if let Err(error) = ended {
-                let _ = sender.send(Err(error));
-            }
-        });
-        Ok(RunStream {
-            receiver,
-            interrupt,
-        })
+        Ok(RunStream::start(self.session.clone(), request, read_result))
     }
 
     fn request(&self, specs: Vec<Spec>) -> Result<Request, Error> {
@@ -231,52 +215,4 @@ fn read_result(task: TaskResult, run: &str) -> Result<CloudRunJobResult, Error> 
         run: run.to_owned(),
         directory: task.directory,
     })
-}
-
-/// Results as they come, with the numbers of their specs.
-#[derive(Debug)]
-pub struct RunStream {
-    receiver: mpsc::UnboundedReceiver<Result<(usize, CloudRunJobResult), Error>>,
-    interrupt: mpsc::UnboundedSender<()>,
-}
-
-impl RunStream {
-    /// The next result; `None` when all are here, or after an error.
-    pub async fn next(&mut self) -> Option<Result<(usize, CloudRunJobResult), Error>> {
-        self.receiver.recv().await
-    }
-}
-
-impl futures_util::Stream for RunStream {
-    type Item = Result<(usize, CloudRunJobResult), Error>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(context)
-    }
-}
-
-impl Drop for RunStream {
-    fn drop(&mut self) {
-        let _ = self.interrupt.send(());
-    }
-}
-
-/// Passes results on as they land.
-struct Results {
-    sender: mpsc::UnboundedSender<Result<(usize, CloudRunJobResult), Error>>,
-}
-
-impl Reporter for Results {
-    fn event(&mut self, event: &Event<'_>) {
-        let Event::Landed { run, result } = event else {
-            return;
-        };
-        let read = read_result((*result).clone(), &run.to_string());
-        let _ = self
-            .sender
-            .send(read.map(|read| (result.index as usize, read)));
-    }
 }

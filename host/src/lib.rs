@@ -1,6 +1,6 @@
 //! Send local files to an ephemeral Cloud Run Jobs container, run a command there, bring the results home.
 //!
-//! [`CloudRunJob`] is the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
+//! [`CloudRunJob`] and [`ClaudeCodeJob`] are the library; [`cli`] the program `sortie`. The story of a run is [`run::run`].
 
 pub mod claude_code;
 pub mod cli;
@@ -29,10 +29,15 @@ pub mod runs;
 pub mod session;
 pub mod settings;
 mod stage;
+mod stream;
 mod submit;
 mod task_file;
 mod text;
 mod timeout;
 
+pub use claude_code::{
+    ApiKey, ClaudeCodeJob, ClaudeCodeJobConfig, ClaudeCodeJobResult, ClaudeCodeTask,
+};
 pub use error::Error;
 pub use job::{CloudRunJob, CloudRunJobConfig, CloudRunJobResult};
+pub use stream::RunStream;

@@ -421,3 +421,21 @@ fn an_interrupt_brings_home_what_was_said() {
     assert_eq!(done.result()["tasks"][0]["claude"]["verdict"], "killed");
     assert!(machine.text("out/transcript.json").contains("Half"));
 }
+
+#[test]
+fn the_library_gives_it_prompts_too() {
+    let machine = Machine::new();
+    install(&machine, TELLING);
+    machine.write("repo/a", "a");
+    let example = std::path::Path::new(SORTIE)
+        .with_file_name("examples")
+        .join("claude_code_job");
+    let typed = machine
+        .program(example, ["repo"])
+        .env("SORTIE_PROGRAM", SORTIE);
+    let typed = with_claude(&machine, typed);
+    typed
+        .enter()
+        .code(0)
+        .prints("done: A word., 1 entries, code 0\n2 jokes\n");
+}

@@ -1,10 +1,13 @@
 //! Runs of Claude Code: what a task is asked, where it may run, what came of it, and the library for them.
 
 mod ask;
+mod job;
 mod outcome;
 mod place;
 
 pub(crate) use ask::Ask;
+pub use claude::Verdict;
+pub use job::{ApiKey, ClaudeCodeJob, ClaudeCodeJobConfig, ClaudeCodeJobResult, ClaudeCodeTask};
 pub use outcome::ClaudeOutcome;
 pub(crate) use outcome::{RESPONSE, TRANSCRIPT, end_of, read, settle};
 pub(crate) use place::check;

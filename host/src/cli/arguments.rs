@@ -118,9 +118,6 @@ pub(super) struct HowArguments {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(super) checkpoint: Option<Duration>,
 
-    #[command(flatten)]
-    pub(super) steps: StepArguments,
-
     /// A variable whose value is a secret of the environment, or, on this machine, the value it has here. Repeatable.
     #[arg(long = "secret", value_name = "NAME")]
     pub(super) secrets: Vec<String>,
@@ -141,7 +138,7 @@ pub(super) struct HowArguments {
     #[arg(long)]
     pub(super) fail_fast: bool,
 
-    /// Refuse, or cancel, what would cost more, in US dollars by list prices.
+    /// Refuse, or cancel, what would cost more, in US dollars by Cloud Run's list prices.
     #[arg(long, value_name = "USD")]
     pub(super) max_cost: Option<f64>,
 
@@ -159,6 +156,9 @@ pub(super) struct HowArguments {
 
     #[command(flatten)]
     pub(super) output: OutputArguments,
+
+    #[command(flatten)]
+    pub(super) steps: StepArguments,
 
     #[command(flatten)]
     pub(super) place: PlaceArguments,
@@ -192,7 +192,7 @@ pub(super) struct StepArguments {
     pub(super) post_inputs: Vec<OsString>,
 }
 
-const CLAUDE_HELP: &str = "The key of the API is `ANTHROPIC_API_KEY`: on this machine the value it has here, in a project the environment's secret of that name.\n\nExit code: Claude Code's own; 124 its timeout; 125 sortie's own \
+const CLAUDE_HELP: &str = "The key of the API is `ANTHROPIC_API_KEY`: on this machine the value it has here, in a project the environment's secret of that name. Without `--timeout` it ends after 5 minutes.\n\nExit code: Claude Code's own; 124 its timeout; 125 sortie's own \
 failure; 127 there is no Claude Code; 130 interrupted. Several tasks: 0 if all exited with 0, else 1.";
 
 /// What to ask Claude Code, and how.

@@ -20,6 +20,13 @@ impl Environment {
         Self(std::env::vars_os().collect())
     }
 
+    /// With another variable, or another value of one.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
     /// A value as it is; an empty one counts as none.
     pub fn bytes(&self, name: &str) -> Option<&OsString> {
         self.0
