@@ -116,8 +116,8 @@ fn find(tool: &OsStr, local: &Local, image: &str) -> Result<(String, bool), Erro
         return Ok(found);
     }
     let pulled = command(tool, local)
-        .args(["pull", "--quiet", image])
-        .stdout(Stdio::null())
+        .args(["pull", image])
+        .stdout(std::io::stderr())
         .status()
         .map_err(|error| cannot_run(tool, error))?;
     match inspect(tool, local, image)? {

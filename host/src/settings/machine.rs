@@ -1,5 +1,6 @@
 //! What this machine is to local mode: its tools, its user, its directories.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ const PATH_LIMIT: usize = 30_000;
 /// What docker and podman look at in their environment: where their servers, settings and images are.
 const CONTAINER_ENV: &[&str] = &[
     "HOME",
-    "PATH",
     "TMPDIR",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
@@ -53,10 +53,7 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
     Ok(Local {
         shape: wishes.shape.clone(),
         container_tool: env.bytes("SORTIE_CONTAINER_TOOL").cloned(),
-        container_env: CONTAINER_ENV
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), env.bytes(name)?.clone())))
-            .collect(),
+        container_env: container_env(env),
         static_entrypoint: static_entrypoint(env),
         parallel: wishes.parallel,
         secrets: wishes
@@ -71,6 +68,16 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         home: env.bytes("HOME").cloned().unwrap_or_else(|| "/root".into()),
         idle,
     })
+}
+
+fn container_env(env: &Environment) -> Vec<(String, OsString)> {
+    let named = |name: &&str| Some(((*name).to_owned(), env.bytes(name)?.clone()));
+    let path = ("PATH".to_owned(), tool_path(env).into());
+    CONTAINER_ENV
+        .iter()
+        .filter_map(named)
+        .chain([path])
+        .collect()
 }
 
 /// A container can be held to less than the machine has; a process of the machine's own is not.
