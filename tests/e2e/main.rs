@@ -9,6 +9,7 @@ mod examples;
 mod faults;
 mod forgeries;
 mod harness;
+mod images;
 mod inputs;
 mod library;
 mod many;

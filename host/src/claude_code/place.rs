@@ -20,7 +20,8 @@ pub(crate) fn check(request: &Request, settings: &Settings) -> Result<(), Error>
     let (works, _) = request.works();
     let works: Vec<&Work> = works.into_iter().map(AsRef::as_ref).collect();
     let works: Vec<&Work> = works.into_iter().filter(|work| work.claude).collect();
-    if works.is_empty() {
+    // An image has its own Claude Code, and is a place of its own.
+    if works.is_empty() || local.shape.image.is_some() {
         return Ok(());
     }
     check_program(local)?;
