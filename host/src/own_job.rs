@@ -38,6 +38,9 @@ async fn pinned(shape: &Shape, options: &registry::Options) -> Result<Shape, Err
     Ok(shape)
 }
 
+/// The label that says who made a job of his own.
+pub(crate) const OWNER_LABEL: &str = "sortie-owner";
+
 /// The job to run in: the environment's own, where the shape is its own.
 pub(crate) async fn ensure(
     cloud_run: &CloudRun,
@@ -60,7 +63,7 @@ pub(crate) async fn ensure(
     }
     let name = job_name("sortie-adhoc", &definition);
     // Whoever else asks for the same uses the same job: whose it was first is no part of its name.
-    definition["labels"] = json!({ "app": "sortie", "sortie-owner": label(owner) });
+    definition["labels"] = json!({ "app": "sortie", OWNER_LABEL: label(owner) });
     let account = base["template"]["template"]["serviceAccount"]
         .as_str()
         .unwrap_or("the environment's account")
@@ -164,7 +167,7 @@ fn explain(mut error: ApiError, account: &str) -> ApiError {
 }
 
 /// What a label's value may be.
-fn label(text: &str) -> String {
+pub(crate) fn label(text: &str) -> String {
     let fit = |c: char| {
         let c = c.to_ascii_lowercase();
         if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' {

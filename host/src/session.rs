@@ -13,7 +13,7 @@ use crate::cost::Prices;
 use crate::credentials::GoogleCredentials;
 use crate::error::Error;
 use crate::local;
-use crate::own_job;
+use crate::own_job::{self, OWNER_LABEL};
 use crate::record::Recorded;
 use crate::settings::{Cloud, Endpoints, Place, Settings, TeamEnvironment, no_environment};
 
@@ -142,6 +142,9 @@ impl Session {
         };
         match short.rsplit_once('-') {
             Some(("local", digest)) => self.keeper.is_some() && hex(digest),
+            Some(("sortie-adhoc", _)) => {
+                job.labels.get(OWNER_LABEL) == Some(&own_job::label(&self.owner))
+            }
             _ => false,
         }
     }

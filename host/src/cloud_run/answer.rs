@@ -13,6 +13,9 @@ pub struct Job {
     pub name: String,
     /// When it was made.
     pub create_time: Option<Timestamp>,
+    /// What its maker says of it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Whether it can be run; absent while Cloud Run has not looked.
     pub terminal_condition: Option<Condition>,
     /// What its executions are made of.
