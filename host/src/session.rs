@@ -155,6 +155,20 @@ impl Session {
         }
     }
 
+    /// Whether a job was made for a single definition by this user, and can be made again.
+    pub(crate) fn made_for_one_definition(&self, job: &Job) -> bool {
+        let short = job.name.rsplit('/').next().unwrap_or_default();
+        let hex = |digest: &str| {
+            digest
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        match short.rsplit_once('-') {
+            Some(("local", digest)) => self.keeper.is_some() && hex(digest),
+            _ => false,
+        }
+    }
+
     /// Brings back a server that is gone, where that is ours to do; elsewhere it does nothing.
     pub async fn revive(&self) -> Result<(), Error> {
         match &self.keeper {
