@@ -11,6 +11,7 @@ mod live;
 mod report;
 mod run_command;
 mod table;
+mod talk;
 mod tasks;
 
 use std::process::ExitCode;
