@@ -71,8 +71,8 @@ claude-cli: ## let the real Claude Code CLI, which is fetched, judge what is mad
 	PYTHON=target/claude-cli/venv/bin/python tests/claude/fetch_cli.sh target/claude-cli
 	SORTIE_CLAUDE_CLI=$(CURDIR)/target/claude-cli/claude $(CARGO) test --workspace --features sortie/real-cli,sortie-claude/real-cli --test real_cli --test real_claude
 
-image: ## build the kit's images with docker or podman, and print their sizes: IMAGES='base …', DEBIAN=image for base
-	@SORTIE_STATIC_ENTRYPOINT=$(if $(wildcard $(STATIC)),$(CURDIR)/$(STATIC)) images/build.sh $(if $(DEBIAN),--debian $(DEBIAN)) $(IMAGES)
+image: entrypoint ## build the kit's images with docker or podman, and print their sizes: IMAGES='base …', DEBIAN=image for base
+	@SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) images/build.sh $(if $(DEBIAN),--debian $(DEBIAN)) $(IMAGES)
 
 test-images: entrypoint ## build every image for real, and run tasks in them; as root it installs podman where it is missing
 	$(CARGO) test --workspace --no-run --quiet

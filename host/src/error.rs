@@ -109,6 +109,16 @@ impl Error {
         }
     }
 
+    /// An image that cannot be read or made.
+    pub(crate) fn image(doing: impl Into<String>, source: registry::RegistryError) -> Self {
+        let hint = source.hint().map(str::to_owned);
+        Self::Local {
+            doing: doing.into(),
+            source: source.into(),
+            hint,
+        }
+    }
+
     /// Adds what to type next, where there is nothing better yet.
     #[must_use]
     pub fn with_hint(mut self, text: impl Into<String>) -> Self {
@@ -183,6 +193,9 @@ fn api_hint(error: &ApiError) -> Option<String> {
     let text = match error.kind {
         ErrorKind::Unauthenticated => {
             "`gcloud auth application-default login` makes new credentials"
+        }
+        ErrorKind::Forbidden if crate::roles::hint(error).is_some() => {
+            return crate::roles::hint(error);
         }
         ErrorKind::Forbidden => {
             "ask who ran `terraform apply` to add you to the team's members, or apply it again"

@@ -13,8 +13,9 @@ use crate::cost::Prices;
 use crate::credentials::GoogleCredentials;
 use crate::error::Error;
 use crate::local;
+use crate::own_job;
 use crate::record::Recorded;
-use crate::settings::{Cloud, Place, Settings, TeamEnvironment, no_environment};
+use crate::settings::{Cloud, Endpoints, Place, Settings, TeamEnvironment, no_environment};
 
 /// What a task's `environment` can mean.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Session {
     /// Whether the job itself sees to it that no more tasks run at once than were asked for.
     pub keeps_parallelism: bool,
     environments: Environments,
+    /// Whether `job` is like an environment's, but not it.
+    is_own_job: bool,
     /// Where that was settled.
     pub source: String,
     /// Who runs.
@@ -75,7 +78,10 @@ impl Session {
         };
         let (bucket, cloud_run) = clients(&cloud, retry)?;
         let is_billed = keeper.is_none();
-        let session = Self {
+        let shape = cloud.shape.clone();
+        let endpoints = cloud.endpoints.clone();
+        let mut session = Self {
+            is_own_job: false,
             bucket,
             cloud_run,
             prices: is_billed.then_some(cloud.prices),
@@ -101,6 +107,12 @@ impl Session {
                 .create_job(&session.job, &definition)
                 .await;
             made.map_err(Error::api("cannot prepare the job"))?;
+        } else if !shape.is_none() {
+            let options = registry_options(endpoints.as_ref());
+            let Self { job, owner, .. } = &session;
+            let made = own_job::ensure(&session.cloud_run, job, &shape, &options, owner).await?;
+            session.job = made;
+            session.is_own_job = true;
         }
         Ok(session)
     }
@@ -109,6 +121,10 @@ impl Session {
     pub fn job_for(&self, environment: Option<&str>) -> Result<String, Error> {
         match (environment, &self.environments) {
             (None, _) | (_, Environments::One) => Ok(self.job.clone()),
+            (Some(name), _) if self.is_own_job => Err(Error::usage(format!(
+                "a task names the environment `{name}`, and the flags another image or other resources"
+            ))
+            .with_hint("leave one of them out")),
             (Some(name), Environments::Named(all)) => match all.get(name) {
                 Some(environment) => Ok(environment.job.clone()),
                 None => Err(no_environment(name, all)),
@@ -122,6 +138,15 @@ impl Session {
             Some(keeper) => keeper.revive().await,
             None => Ok(()),
         }
+    }
+}
+
+/// Who has other servers than Google's has no credentials for Google's registries.
+pub(crate) fn registry_options(endpoints: Option<&Endpoints>) -> registry::Options {
+    let google = || Arc::new(GoogleCredentials::default()) as Arc<dyn TokenSource>;
+    registry::Options {
+        tokens: endpoints.is_none().then(google),
+        ..registry::Options::default()
     }
 }
 

@@ -96,6 +96,23 @@ pub async fn add(
     })
 }
 
+/// The same image by its digest, which a tag's owner cannot move. One that has a digest is not asked for.
+pub async fn resolve(image: &Reference, options: &Options) -> Result<Reference, RegistryError> {
+    if image.digest().is_some() {
+        return Ok(image.clone());
+    }
+    let pull = vec![format!("repository:{}:pull", image.repository())];
+    let registry = Registry::new(http()?, image, pull, options);
+    registry.greet().await?;
+    registry.image().await.map(|(image, _)| image)
+}
+
+fn http() -> Result<reqwest::Client, ApiError> {
+    http_client().map_err(|source| {
+        ApiError::new("cannot set up an HTTP client", ErrorKind::Invalid).with_source(source)
+    })
+}
+
 fn check_target(target: &Reference) -> Result<(), RegistryError> {
     if target.digest().is_none() {
         return Ok(());
@@ -112,9 +129,7 @@ fn registries(
     target: &Reference,
     options: &Options,
 ) -> Result<(Registry, Registry), RegistryError> {
-    let http = http_client().map_err(|source| {
-        ApiError::new("cannot set up an HTTP client", ErrorKind::Invalid).with_source(source)
-    })?;
+    let http = http()?;
     let pull = format!("repository:{}:pull", base.repository());
     let mut push = vec![format!("repository:{}:pull,push", target.repository())];
     let near = base.host() == target.host();

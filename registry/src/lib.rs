@@ -46,7 +46,7 @@ mod refusal;
 mod retry;
 mod upload;
 
-pub use add::{Added, Options, add};
+pub use add::{Added, Options, add, resolve};
 pub use digest::Digest;
 pub use error::RegistryError;
 pub use layer::ENTRYPOINT;

@@ -184,3 +184,102 @@ fn settings_that_are_not_there_or_of_another_format_are_refused() {
         .code(125)
         .says("is no bucket");
 }
+
+fn image(digit: &str) -> String {
+    format!(
+        "europe-west1-docker.pkg.dev/team/crew/app@sha256:{}",
+        digit.repeat(64)
+    )
+}
+
+impl Team {
+    fn jobs(&self) -> Vec<String> {
+        let listed = self.run_api(Method::GET, "jobs", None);
+        let jobs = listed["jobs"].as_array().unwrap();
+        let short = |job: &Value| {
+            job["name"]
+                .as_str()
+                .unwrap()
+                .rsplit_once('/')
+                .unwrap()
+                .1
+                .to_owned()
+        };
+        jobs.iter().map(short).collect()
+    }
+}
+
+#[test]
+fn an_image_of_ones_own_makes_a_job_like_the_environments_once() {
+    let team = Team::new();
+    team.leave_settings(&settings());
+    team.run_api(Method::POST, "jobs?jobId=crew-default", Some(&job()));
+    team.sortie(&["init", "gs://team-bucket"]).enter().code(0);
+    let app = image("1");
+    let command = ["--", "sh", "-c", "echo $GREETING $CLOUD_RUN_JOB"];
+    let run = |flags: &[&str]| {
+        let words = [&["run", "-q"], flags, &command].concat();
+        let done = team.sortie(&words).enter().code(0);
+        let text = String::from_utf8(done.stdout).unwrap();
+        let job = text.trim().strip_prefix("hello ").unwrap();
+        job.to_owned()
+    };
+    let flags = ["--image", &app, "--cpu", "2", "--memory", "4Gi"];
+    let first = run(&flags);
+    assert!(first.starts_with("sortie-adhoc-"), "{first}");
+    assert_eq!(run(&flags), first, "the same is used again");
+    let made = team.run_api(Method::GET, &format!("jobs/{first}"), None);
+    let task = &made["template"]["template"];
+    assert_eq!(
+        task["serviceAccount"],
+        "crew-default@team.iam.gserviceaccount.com"
+    );
+    let container = &task["containers"][0];
+    assert_eq!(container["image"], app.as_str());
+    assert_eq!(
+        container["resources"]["limits"],
+        json!({ "cpu": "2", "memory": "4Gi" })
+    );
+    assert!(made["labels"]["sortie-owner"].is_string(), "{made}");
+    let other = run(&["--cpu", "2", "--memory", "2Gi"]);
+    assert!(
+        other.starts_with("sortie-adhoc-") && other != first,
+        "{other}"
+    );
+    assert_eq!(
+        run(&["--cpu", "1"]),
+        "crew-default",
+        "which has that already"
+    );
+    assert_eq!(team.jobs().len(), 3);
+    let gone = ["gc", "--older-than", "0s"];
+    team.sortie(&gone).enter().code(0);
+    assert_eq!(team.jobs(), ["crew-default"]);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_a_job_is_made() {
+    let team = Team::new();
+    team.leave_settings(&settings());
+    team.run_api(Method::POST, "jobs?jobId=crew-default", Some(&job()));
+    team.sortie(&["init", "gs://team-bucket"]).enter().code(0);
+    let app = image("2");
+    team.machine.write(
+        "tasks.toml",
+        "[[task]]\nname = \"a\"\nenvironment = \"default\"\ncommand = \"true\"\n",
+    );
+    for (flags, says) in [
+        (&["--cpu", "8"][..], "4Gi to 32Gi"),
+        (&["--cpu", "three"], "1, 2, 4, 6 or 8"),
+        (&["--image", "python:3.13"], "HOST/python:3.13"),
+        (&["--gpu"], "--cpu 4 --memory 16Gi"),
+    ] {
+        let words = [&["run"], flags, &["--", "true"]].concat();
+        team.sortie(&words).enter().code(125).says(says);
+    }
+    assert_eq!(team.jobs(), ["crew-default"]);
+    team.sortie(&["run", "--image", &app, "tasks.toml"])
+        .enter()
+        .code(125)
+        .says("leave one of them out");
+}

@@ -1,4 +1,4 @@
-"""Tasks in real containers: sortie sends them, its emulator starts them, podman contains them. tests/kit/images.sh prepares."""
+"""Tasks in real containers, by `sortie run --image`: podman contains them. tests/kit/images.sh prepares."""
 
 import json
 import os
@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 SORTIE = os.environ["SORTIE"]
 SCRATCH = pathlib.Path(os.environ["SCRATCH"])
-NAMES = "projects/p/locations/us-central1/jobs"
+DATA = SCRATCH / "data"
 
 SCRATCH_RECIPE = """
 FROM scratch
@@ -61,49 +61,13 @@ def build(name, recipe, **files):
     podman("build", "--quiet", "--tag", name, str(context))
 
 
-class Emulator:
-    """`sortie emulator`, and jobs in it that podman plays."""
-
-    def __init__(self):
-        state = tempfile.mkdtemp(dir=SCRATCH)
-        command = [SORTIE, "emulator", "--bucket", "kit", "--project", "p", "--region", "us-central1", "--port", "0", "--state", state]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.environment = {}
-        for line in self.process.stdout:
-            name, value = shlex.split(line)[1].split("=", 1)
-            self.environment[name] = value
-            if name == "CLOUDSDK_AUTH_ACCESS_TOKEN":
-                break
-        self.environment["SORTIE_BUCKET"] = "kit"
-
-    def call(self, method, path, body=None):
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.environment['SORTIE_EMULATOR_TOKEN']}"}
-        url = f"{self.environment['SORTIE_RUN_ENDPOINT']}/v2/{path}"
-        request = urllib.request.Request(url, body and json.dumps(body).encode(), headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def job(self, name, image):
-        """The emulator starts processes, so the job's is one that hands over to podman."""
-        ours = ["CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "HOME"]
-        env = [{"name": variable, "value": os.environ[variable]} for variable in ours if variable in os.environ]
-        container = {"image": image, "command": [str(HERE / "podman.sh"), image], "env": env}
-        task = {"containers": [container], "maxRetries": 0, "timeout": "600s"}
-        self.call("POST", f"{NAMES}?jobId={name}", {"template": {"template": task}})
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 class Task:
     """One `sortie run`."""
 
-    def __init__(self, job, *arguments):
+    def __init__(self, image, *arguments, **environment):
         self.out = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH)) / "out"
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SORTIE_")} | emulator.environment
-        command = [SORTIE, "run", "--job", job, "--out", str(self.out), *arguments]
+        command = [SORTIE, "run", "--image", image, "--out", str(self.out), *arguments]
+        environment = os.environ | {"SORTIE_DATA_DIR": str(DATA)} | environment
         self.log = self.out.parent / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=SCRATCH)
@@ -127,56 +91,63 @@ class Task:
         return (self.out / "output" / name).read_text()
 
 
-def run(job, *arguments):
-    return Task(job, *arguments).end()
+def run(image, *arguments, **environment):
+    return Task(image, *arguments, **environment).end()
 
 
-def shell(job, text, *options):
-    return run(job, *options, "--", "/bin/sh", "-c", text)
+def shell(image, text, *options, **environment):
+    return run(image, *options, "--", "/bin/sh", "-c", text, **environment)
+
+
+def containers():
+    return podman("ps", "--all", "--quiet", "--filter", "label=sortie=task").split()
+
+
+def emulator():
+    return json.loads((DATA / "emulator.json").read_text())["pid"]
 
 
 def setUpModule():
-    global emulator
-    emulator = Emulator()
     program = SCRATCH / "program"
     subprocess.run(["cc", "-static", "-x", "c", "-o", str(program), "-"], input=PROGRAM, text=True, check=True)
     build("kit-scratch", SCRATCH_RECIPE, program=program)
     build("kit-own", OWN_RECIPE)
-    for job, image in [("base", "sortie-base"), ("claude", "sortie-claude-code"), ("nothing", "kit-scratch"), ("own", "kit-own")]:
-        emulator.job(job, image)
     (SCRATCH / "word").write_text("hello")
+    (SCRATCH / "mounted").mkdir()
+    (SCRATCH / "mounted/file").write_text("here\n")
 
 
 def tearDownModule():
-    emulator.stop()
+    os.kill(emulator(), signal.SIGTERM)
+    assert containers() == [], "every task's container is gone"
 
 
 class Base(unittest.TestCase):
     def test_inputs_arrive_and_outputs_and_the_exit_code_come_home(self):
-        task = shell("base", "cp input/word output/copy; echo said; exit 7", "--input", f"word={SCRATCH}/word")
+        task = shell("sortie-base", "cp input/word output/copy; echo said; exit 7", "--input", f"word={SCRATCH}/word")
         self.assertEqual(task.code, 7, task.said())
         self.assertEqual((task.output("copy"), task.stdout()), ("hello", "said\n"))
 
     def test_the_command_is_nobody_special(self):
-        task = shell("base", "id -un; id -u; echo $HOME; touch /etc/x 2>/dev/null || echo refused; ls -ld /workspace/output | cut -d' ' -f3")
+        task = shell("sortie-base", "id -un; id -u; echo $HOME; touch /etc/x 2>/dev/null || echo refused; ls -ld /workspace/output | cut -d' ' -f3")
         self.assertEqual(task.code, 0, task.said())
         self.assertEqual(task.stdout().split(), ["sortie", "1000", "/home/sortie", "refused", "sortie"])
 
     def test_the_entrypoint_is_pid_1_and_tells_the_command_nothing(self):
-        task = shell("base", "cat /proc/1/comm; cat /proc/1/environ >/dev/null 2>&1 || echo refused; env | grep -c ^SORTIE_")
+        task = shell("sortie-base", "cat /proc/1/comm; cat /proc/1/environ >/dev/null 2>&1 || echo refused; env | grep -c ^SORTIE_")
         self.assertEqual(task.stdout().split(), ["sortie-entrypoi", "refused", "0"], task.said())
 
     def test_nothing_is_in_the_image_that_need_not_be(self):
-        task = shell("base", "for tool in gcloud gsutil python3 perl curl wget node; do command -v $tool; done; find / -xdev -name '*.pyc' | head; find /var/lib/apt/lists /var/cache/apt /var/log -type f -size +0 ! -name '*.log' ! -name lock")
+        task = shell("sortie-base", "for tool in gcloud gsutil python3 perl curl wget node; do command -v $tool; done; find / -xdev -name '*.pyc' | head; find /var/lib/apt/lists /var/cache/apt /var/log -type f -size +0 ! -name '*.log' ! -name lock")
         self.assertLessEqual(set(task.stdout().split()), {"/usr/bin/perl"}, "Debian's own base has perl, and no more is to be there")
 
     def test_orphans_are_reaped(self):
-        task = shell("base", "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'sleep 0.2; exit 9' &) ; done; sleep 2; cat /proc/[0-9]*/status | grep -c '^State:.*zombie'; true")
+        task = shell("sortie-base", "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'sleep 0.2; exit 9' &) ; done; sleep 2; cat /proc/[0-9]*/status | grep -c '^State:.*zombie'; true")
         self.assertEqual(task.stdout().strip(), "0", task.said())
 
     def test_a_cancel_reaches_the_command_and_its_outputs_come_home(self):
         text = 'trap "echo caught > output/caught; exit 0" TERM; echo ready; while :; do sleep 0.1; done'
-        task = Task("base", "--", "/bin/sh", "-c", text)
+        task = Task("sortie-base", "--", "/bin/sh", "-c", text)
         task.wait_for("ready")
         task.process.send_signal(signal.SIGINT)
         task.end()
@@ -184,31 +155,93 @@ class Base(unittest.TestCase):
         self.assertEqual(task.output("caught"), "caught\n")
 
     def test_a_timeout_ends_what_ignores_sigterm(self):
-        task = shell("base", "trap '' TERM; echo kept > output/kept; while :; do sleep 0.1; done", "--timeout", "2s", "--grace", "1s")
+        task = shell("sortie-base", "trap '' TERM; echo kept > output/kept; while :; do sleep 0.1; done", "--timeout", "2s", "--grace", "1s")
         self.assertEqual((task.code, task.output("kept")), (124, "kept\n"), task.said())
 
 
 class Others(unittest.TestCase):
     def test_from_scratch_the_entrypoint_and_a_program_are_enough(self):
-        task = run("nothing", "--input", f"word={SCRATCH}/word", "--", "/program", "it's\n$me")
+        task = run("kit-scratch", "--input", f"word={SCRATCH}/word", "--", "/program", "it's\n$me")
         self.assertEqual(task.code, 3, task.said())
         self.assertEqual((task.output("answer"), task.stdout()), ("hello, it's\n$me\n", "parent 1\n"))
 
     def test_from_scratch_a_missing_shell_is_said(self):
-        task = run("nothing", "--shell-file", str(SCRATCH / "word"))
+        task = run("kit-scratch", "--shell-file", str(SCRATCH / "word"))
         self.assertEqual(task.code, 127, task.said())
         self.assertIn("/bin/sh", task.said())
 
     def test_an_image_with_a_user_of_its_own_keeps_it(self):
-        task = shell("own", "id -u; cp input/word output/copy", "--input", f"word={SCRATCH}/word")
+        task = shell("kit-own", "id -u; cp input/word output/copy", "--input", f"word={SCRATCH}/word")
         self.assertEqual(task.code, 0, task.said())
         self.assertEqual((task.stdout(), task.output("copy")), ("1234\n", "hello"))
 
     def test_claude_code_is_there_and_node_is_not(self):
-        task = shell("claude", "claude --version; id -un; command -v node npm pip3; true")
+        task = shell("sortie-claude-code", "claude --version; id -un; command -v node npm pip3; true")
         said = task.stdout().split("\n")
         self.assertRegex(said[0], r"^2\.\d+\.\d+ \(Claude Code\)$", task.said())
         self.assertEqual(said[1:], ["sortie", ""])
+
+
+class Local(unittest.TestCase):
+    """What `--image` is on this machine."""
+
+    def test_an_image_without_our_entrypoint_is_given_it(self):
+        task = shell("debian-here", "cat /proc/1/comm; cat input/word > output/copy; grep -o ' /.sortie-entrypoint [^ ]* ro,' /proc/mounts | wc -l", "--input", f"word={SCRATCH}/word")
+        self.assertEqual(task.code, 0, task.said())
+        self.assertEqual((task.stdout(), task.output("copy")), (".sortie-entrypo\n1\n", "hello"))
+
+    def test_without_a_static_one_it_is_the_program_and_that_is_said(self):
+        alone = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH)) / "sortie"
+        alone.write_bytes(pathlib.Path(SORTIE).read_bytes())
+        alone.chmod(0o755)
+        task = shell("debian-here", "cat /proc/1/comm", SORTIE_PROGRAM=str(alone), SORTIE_STATIC_ENTRYPOINT="", SORTIE_DATA_DIR=str(alone.parent / "data"), SORTIE_EMULATOR_IDLE="1s")
+        self.assertEqual(task.code, 0, task.said())
+        self.assertIn("make entrypoint", task.said())
+
+    def test_secrets_reach_the_command_and_no_command_line(self):
+        text = 'printf %s "$API_KEY" | wc -c; cat /proc/[0-9]*/cmdline | tr "\\0" "\\n" | grep -c "line of it"'
+        task = Task("debian-here", "--secret", "API_KEY", "--", "/bin/sh", "-c", text + "; echo ready; sleep 3", API_KEY="a secret\nand a line of it")
+        task.wait_for("ready")
+        lines = b"".join(pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in os.listdir("/proc") if pid.isdigit() and pathlib.Path(f"/proc/{pid}/cmdline").exists())
+        self.assertNotIn(b"and a line of", lines)
+        self.assertIn("25", task.end().stdout(), task.said())
+
+    def test_a_container_has_the_memory_it_is_given(self):
+        task = shell("debian-here", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; ulimit -n", "--cpu", "1", "--memory", "512Mi")
+        self.assertEqual(task.code, 0, task.said())
+        limit, files = task.stdout().split()
+        self.assertEqual(int(limit), 512 << 20)
+        self.assertLessEqual(int(files), 25000)
+
+    def test_what_needs_too_much_memory_is_ended_and_told(self):
+        task = shell("debian-here", "tail /dev/zero", "--cpu", "1", "--memory", "512Mi")
+        self.assertNotEqual(task.code, 0, task.said())
+
+    def test_a_directory_of_this_machine_can_be_read(self):
+        task = shell("debian-here", f"cat {SCRATCH}/mounted/file; touch {SCRATCH}/mounted/x || echo refused", "--mount", str(SCRATCH / "mounted"))
+        self.assertEqual(task.stdout().split(), ["here", "refused"], task.said())
+
+    def test_what_a_killed_runner_left_is_removed_by_the_next(self):
+        task = Task("debian-here", "--", "/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+        task.wait_for("ready")
+        [runner] = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and self.is_runner(pid)]
+        os.kill(runner, signal.SIGKILL)
+        task.end()
+        self.assertNotEqual(task.code, 0, task.said())
+        self.assertEqual(shell("debian-here", "true").code, 0)
+        self.assertEqual(containers(), [])
+
+    def is_runner(self, pid):
+        try:
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return words[1:2] == [b"container"] and words[0] == os.fsencode(SORTIE)
+
+    def test_an_image_that_is_not_to_be_had_is_said_before_anything_is_sent(self):
+        task = shell("localhost/no-such-image", "true")
+        self.assertEqual(task.code, 125)
+        self.assertIn("no image `localhost/no-such-image`", task.said())
 
 
 class Images(unittest.TestCase):
@@ -235,6 +268,63 @@ class Images(unittest.TestCase):
         self.assertEqual(before, identities())
 
 
+def serve_registry(test):
+    """Debian's docker-registry, which podman may speak to without TLS."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    directory = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH))
+    (directory / "registry.yml").write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory}/registry}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n")
+    (directory / "registries.conf").write_text(f'[[registry]]\nlocation = "127.0.0.1:{port}"\ninsecure = true\n')
+    os.environ["CONTAINERS_REGISTRIES_CONF"] = str(directory / "registries.conf")
+    test.addCleanup(os.environ.pop, "CONTAINERS_REGISTRIES_CONF")
+    server = subprocess.Popen(["docker-registry", "serve", directory / "registry.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    test.addCleanup(server.wait)
+    test.addCleanup(server.terminate)
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    return f"127.0.0.1:{port}"
+
+
+class Adding(unittest.TestCase):
+    """`sortie image add`, and what comes of it."""
+
+    def add(self, directory, *arguments, **environment):
+        environment = os.environ | {"SORTIE_DATA_DIR": str(DATA)} | environment
+        return subprocess.run([SORTIE, "image", "add", *arguments], env=environment, cwd=directory, capture_output=True, text=True)
+
+    def test_an_image_is_added_to_and_runs_here(self):
+        registry = serve_registry(self)
+        podman("tag", "debian-here", f"{registry}/others/debian:1")
+        podman("push", "--quiet", f"{registry}/others/debian:1")
+        team = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH))
+        (team / "sortie.toml").write_text(f'project = "p"\nbucket = "b"\n[environments.default]\njob = "j"\nimage = "{registry}/p/crew/base:1"\n')
+        first = self.add(team, f"{registry}/others/debian:1")
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertRegex(first.stdout, rf"^{registry}/p/crew/debian(:[0-9a-f]+)?@sha256:[0-9a-f]{{64}}\n$")
+        again = self.add(team, f"{registry}/others/debian:1", "--json")
+        told = json.loads(again.stdout)
+        self.assertEqual((told["event"], told["reference"], told["blobs_sent"]), ("image", first.stdout.strip(), 0), again.stderr)
+        task = shell(first.stdout.strip(), "cat /proc/1/comm; pwd")
+        self.assertEqual(task.stdout(), "sortie-entrypoi\n/workspace\n", task.said())
+
+    def test_what_is_missing_is_said(self):
+        nowhere = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH))
+        base = f"127.0.0.1:9/debian@sha256:{'0' * 64}"
+        target = self.add(nowhere, base)
+        self.assertEqual((target.returncode, target.stdout), (125, ""))
+        self.assertIn("name the new image too", target.stderr)
+        alone = nowhere / "sortie"
+        alone.write_bytes(pathlib.Path(SORTIE).read_bytes())
+        entrypoint = self.add(nowhere, base, "127.0.0.1:9/t:1", SORTIE_PROGRAM=str(alone), SORTIE_STATIC_ENTRYPOINT="")
+        self.assertEqual(entrypoint.returncode, 125)
+        self.assertIn("make entrypoint", entrypoint.stderr)
+
+
 class Pushing(unittest.TestCase):
     """images/push.sh, as Terraform calls it."""
 
@@ -253,27 +343,10 @@ class Pushing(unittest.TestCase):
         return directory
 
     def test_to_a_registry_once(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        config = SCRATCH / "registry.yml"
-        config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {SCRATCH}/registry}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n")
-        insecure = SCRATCH / "registries.conf"
-        insecure.write_text(f'[[registry]]\nlocation = "127.0.0.1:{port}"\ninsecure = true\n')
-        os.environ["CONTAINERS_REGISTRIES_CONF"] = str(insecure)
-        self.addCleanup(os.environ.pop, "CONTAINERS_REGISTRIES_CONF")
-        server = subprocess.Popen(["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.addCleanup(server.wait)
-        self.addCleanup(server.terminate)
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        registry = serve_registry(self)
         # No docker here, whatever the machine has; and a gcloud that knows a token.
         tools = self.tools(docker="#!/bin/sh\nexit 1\n", gcloud="#!/bin/sh\necho token\n")
-        repository = f"127.0.0.1:{port}/p/sortie"
+        repository = f"{registry}/p/sortie"
         first = self.push("docker", repository, "base=abc", path=tools)
         self.assertEqual(first.returncode, 0, first.stderr)
         pushed = podman("pull", "--quiet", f"{repository}/base:abc")
@@ -286,7 +359,6 @@ class Pushing(unittest.TestCase):
         tools = self.tools(gcloud='#!/bin/sh\n[ "$1 $2" = "builds submit" ] || exit 1\nshift 2\nexec podman build --timestamp 1577836800 --tag cloud-built "$1" >&2\n')
         built = self.push("cloudbuild", "us-central1-docker.pkg.dev/p/sortie", "claude-code=abc", path=tools)
         self.assertEqual(built.returncode, 0, built.stderr[-2000:])
-        emulator.job("cloud-built", "cloud-built")
         task = shell("cloud-built", "claude --version; id -un")
         self.assertRegex(task.stdout(), r"^2\.\S+ \(Claude Code\)\nsortie\n$", task.said())
 

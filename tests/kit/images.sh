@@ -47,8 +47,12 @@ driver = "overlay"
 graphroot = "$scratch/graph"
 runroot = "$scratch/run"
 EOF
+# Nothing of the caller's may decide.
+for name in $(env | sed -n 's/^\(SORTIE_[A-Za-z0-9_]*\)=.*/\1/p'); do
+    [ "$name" = SORTIE_STATIC_ENTRYPOINT ] || unset "$name"
+done
 export CONTAINERS_CONF="$scratch/containers.conf" CONTAINERS_STORAGE_CONF="$scratch/storage.conf"
-export SORTIE SORTIE_STATIC_ENTRYPOINT SORTIE_CONTAINER_TOOL=podman SCRATCH="$scratch"
+export SORTIE SORTIE_EMULATOR_IDLE=2min SORTIE_STATIC_ENTRYPOINT SORTIE_CONTAINER_TOOL=podman SCRATCH="$scratch"
 
 # What a slim Debian image leaves out, too.
 # shellcheck disable=SC1091

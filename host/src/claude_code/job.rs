@@ -29,7 +29,7 @@ use crate::interrupts::Interrupts;
 use crate::request::{Manner, Out, Request, TaskRequest, Work};
 use crate::results::TaskResult;
 use crate::session::Session;
-use crate::settings::{Environment, Place, Settings, Wishes};
+use crate::settings::{Environment, Place, Settings, Shape, Wishes};
 use crate::stage::InputSource;
 use crate::stream::RunStream;
 
@@ -51,6 +51,12 @@ impl ClaudeCodeJob {
             region: config.region.clone(),
             bucket: config.gcs_bucket.clone(),
             job: config.job.clone(),
+            shape: Shape {
+                image: config.image.clone(),
+                cpu: config.cpu.clone(),
+                memory: config.memory.clone(),
+                gpu: false,
+            },
             parallel: config.max_workers,
             secrets: vec![KEY.to_owned()],
             ..Wishes::default()

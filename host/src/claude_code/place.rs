@@ -20,7 +20,8 @@ pub(crate) fn check(request: &Request, settings: &Settings) -> Result<(), Error>
     let (works, _) = request.works();
     let works: Vec<&Work> = works.into_iter().map(AsRef::as_ref).collect();
     let works: Vec<&Work> = works.into_iter().filter(|work| work.claude).collect();
-    if works.is_empty() {
+    // An image has its own Claude Code, and is a place of its own.
+    if works.is_empty() || local.shape.image.is_some() {
         return Ok(());
     }
     check_program(local)?;
@@ -41,8 +42,8 @@ fn check_program(local: &Local) -> Result<(), Error> {
     }
     let what = format!("there is no `{}` on the `PATH`", claude::PROGRAM);
     Err(Error::usage(what).with_hint(
-        "on this machine a task runs the Claude Code that is installed here: install it, or name an environment of \
-         your project whose image has it",
+        "on this machine a task runs the Claude Code that is installed here: install it, or name an image that has it \
+         with `--image`",
     ))
 }
 

@@ -21,6 +21,12 @@ pub struct ClaudeCodeJobConfig {
     pub environment: Option<String>,
     /// The job, instead of an environment's.
     pub job: Option<String>,
+    /// The image, instead of the environment's.
+    pub image: Option<String>,
+    /// vCPUs, instead of the environment's: 1, 2, 4, 6 or 8.
+    pub cpu: Option<String>,
+    /// Memory, instead of the environment's: `4Gi`.
+    pub memory: Option<String>,
     /// On this machine, whatever the settings say.
     pub local: bool,
     /// The model.
@@ -53,6 +59,9 @@ impl Default for ClaudeCodeJobConfig {
             region: None,
             environment: None,
             job: None,
+            image: None,
+            cpu: None,
+            memory: None,
             local: false,
             model: claude::DEFAULT_MODEL.to_owned(),
             max_turns: claude::DEFAULT_MAX_TURNS,

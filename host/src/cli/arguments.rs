@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::claude::ClaudeArguments;
+use super::image::ImageArguments;
+use super::init::InitArguments;
 use super::report::ReportArguments;
+use super::shape::ShapeArguments;
 use crate::error::Error;
 use crate::local::Serve;
 use crate::settings::{Environment, Sandbox, Settings, Wishes};
@@ -53,6 +56,8 @@ pub(super) enum Verb {
     Gc(GcArguments),
     /// Write `sortie.toml` here, with the settings that the kit has left in its bucket.
     Init(InitArguments),
+    /// Make images that sortie can use.
+    Image(ImageArguments),
     /// Serve Cloud Storage, Cloud Run jobs and the metadata server on loopback, for any client.
     Emulator(EmulatorArguments),
 }
@@ -159,6 +164,9 @@ pub(super) struct HowArguments {
 
     #[command(flatten)]
     pub(super) place: PlaceArguments,
+
+    #[command(flatten)]
+    pub(super) shape: ShapeArguments,
 }
 
 /// What comes before and after the command.
@@ -329,21 +337,6 @@ pub(super) struct GcArguments {
 
     #[command(flatten)]
     pub(super) place: PlaceArguments,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct InitArguments {
-    /// The team's bucket.
-    #[arg(value_name = "gs://BUCKET")]
-    pub(super) bucket: String,
-
-    /// Replace a `sortie.toml` that says something else.
-    #[arg(short, long)]
-    pub(super) force: bool,
-
-    /// Another server for the Cloud Storage API.
-    #[arg(long, value_name = "URL")]
-    pub(super) storage_endpoint: Option<String>,
 }
 
 /// Where to run. Flags beat `SORTIE_*` variables, those beat `sortie.toml`, and without any it is this machine.

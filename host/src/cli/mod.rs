@@ -5,11 +5,13 @@ mod claude;
 mod coming_back;
 mod forecast;
 mod human;
+mod image;
 mod init;
 mod json;
 mod live;
 mod report;
 mod run_command;
+mod shape;
 mod table;
 mod talk;
 mod tasks;
@@ -59,6 +61,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
         Verb::Init(arguments) => init::init(arguments, &env),
+        Verb::Image(arguments) => image::image(arguments, &env),
         Verb::Emulator(arguments) => {
             let serve = arguments.into_serve(&env)?;
             block_on(local::serve(serve)).map(|()| exit_code::SUCCESS)

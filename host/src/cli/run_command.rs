@@ -41,6 +41,7 @@ fn run_tasks(
     let request = request(tasks, &arguments, &here)?;
     request.check()?;
     let mut wishes = arguments.place.into_wishes()?;
+    wishes.shape = arguments.shape.into_shape();
     wishes.parallel = request.manner.parallel;
     wishes.secrets = secrets(&request);
     let settings = Settings::resolve(&wishes, env, &here)?;

@@ -13,8 +13,28 @@ pub struct Job {
     pub name: String,
     /// When it was made.
     pub create_time: Option<Timestamp>,
+    /// Whether it can be run; absent while Cloud Run has not looked.
+    pub terminal_condition: Option<Condition>,
     /// What its executions are made of.
     pub template: ExecutionTemplate,
+}
+
+impl Job {
+    /// Whether it can be run.
+    pub fn is_ready(&self) -> bool {
+        self.is("CONDITION_SUCCEEDED")
+    }
+
+    /// Whether it can not, as it is.
+    pub fn has_failed(&self) -> bool {
+        self.is("CONDITION_FAILED")
+    }
+
+    fn is(&self, state: &str) -> bool {
+        self.terminal_condition
+            .as_ref()
+            .is_some_and(|condition| condition.state == state)
+    }
 }
 
 /// What executions are made of.

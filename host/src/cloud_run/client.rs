@@ -47,6 +47,13 @@ impl CloudRun {
         self.get(&action, &path, &[]).await
     }
 
+    /// The same, with all that it says.
+    pub async fn definition(&self, job: &str) -> Result<Value, ApiError> {
+        let action = format!("cannot read the job `{job}`");
+        let path = format!("{}/jobs/{job}", self.location);
+        self.get(&action, &path, &[]).await
+    }
+
     /// Every job there is.
     pub async fn jobs(&self) -> Result<Vec<Job>, ApiError> {
         #[derive(Deserialize)]

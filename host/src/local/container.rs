@@ -5,10 +5,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use super::contained::{Contained, sweep};
+use super::supervise::supervise;
 use super::{HOME, MOUNTS, SANDBOX, SCRATCH};
 use crate::error::{Error, chain};
 use crate::exit_code;
@@ -36,6 +37,7 @@ fn complain(error: &Error) {
 }
 
 struct Container {
+    contained: Option<Contained>,
     argv: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     isolated: bool,
@@ -67,27 +69,33 @@ impl Container {
                 .collect()
         };
         let base = value(SCRATCH).map_or_else(std::env::temp_dir, PathBuf::from);
+        let mounts: Vec<PathBuf> = named(paths(value(MOUNTS)));
+        let hidden = [SANDBOX, MOUNTS, HOME, SCRATCH];
+        let contained = Contained::of(&all, &mounts, &argv, &hidden);
+        if contained.is_some() {
+            sweep(&base);
+        }
         Ok(Self {
+            contained,
             argv,
             isolated: value(SANDBOX).is_some_and(|kind| kind == "namespaces"),
             home: value(HOME).map_or_else(|| PathBuf::from("/root"), PathBuf::from),
-            mounts: named(paths(value(MOUNTS))),
+            mounts,
             path: named(paths(value("PATH"))),
             scratch: scratch(&base)?,
             program: std::env::current_exe()
                 .map_err(|error| Error::local("cannot find sortie's own program", error))?,
             env: all
                 .into_iter()
-                .filter(|(name, _)| {
-                    ![SANDBOX, MOUNTS, HOME, SCRATCH]
-                        .iter()
-                        .any(|ours| name == ours)
-                })
+                .filter(|(name, _)| !hidden.iter().any(|ours| name == ours))
                 .collect(),
         })
     }
 
     fn run(self) -> Result<i32, Error> {
+        if let Some(contained) = &self.contained {
+            return contained.run(self.scratch.path());
+        }
         let made = |dir: &Path| {
             fs_err::create_dir(dir)
                 .map_err(|error| Error::local("cannot make the task's directory", error))
@@ -141,7 +149,7 @@ impl Container {
             .env("TMPDIR", tmp)
             .env("HOME", tmp)
             .current_dir(workspace);
-        supervise(command)
+        supervise(command, || ())
     }
 }
 
@@ -155,57 +163,4 @@ fn scratch(base: &Path) -> Result<tempfile::TempDir, Error> {
                 error,
             )
         })
-}
-
-/// Waits for a child, handing it the signals that mean the container.
-fn supervise(mut command: Command) -> Result<i32, Error> {
-    use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
-    let signals: SigSet = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGCHLD,
-    ]
-    .into_iter()
-    .collect();
-    let failed = |error: nix::Error| Error::local("cannot supervise the task", error);
-    let mut before = SigSet::empty();
-    // Blocked before the child exists, so that its end cannot be missed.
-    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before)).map_err(failed)?;
-    die_with_parent_and(&mut command, before);
-    let mut child = command
-        .spawn()
-        .map_err(|error| Error::local("cannot start the task", error))?;
-    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-    loop {
-        if let Some(status) = child
-            .try_wait()
-            .map_err(|error| Error::local("cannot wait for the task", error))?
-        {
-            return Ok(status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-        }
-        let signal = signals.wait().map_err(failed)?;
-        if signal != Signal::SIGCHLD {
-            let _ = kill(pid, signal);
-        }
-    }
-}
-
-/// The child unblocks what we blocked, and does not outlive a killed container.
-#[expect(
-    unsafe_code,
-    reason = "between fork and exec only async-signal-safe calls are made"
-)]
-fn die_with_parent_and(command: &mut Command, mask: nix::sys::signal::SigSet) {
-    let restore = move || {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-        mask.thread_set_mask()?;
-        Ok(())
-    };
-    // SAFETY: prctl and sigprocmask are async-signal-safe; nothing is allocated.
-    unsafe {
-        command.pre_exec(restore);
-    }
 }

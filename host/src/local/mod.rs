@@ -3,13 +3,16 @@
 //! One emulator process serves a data directory, in a session of its own, so that a run goes on when
 //! its terminal goes away. It is started by whoever needs it first, and leaves when idle.
 
+mod contained;
 mod container;
+mod image;
 mod lifecycle;
 mod lock;
 mod process;
 mod record;
 mod secrets;
 mod serve;
+mod supervise;
 
 pub(crate) use container::main as container_main;
 pub(crate) use serve::{Serve, serve, serve_data_dir};
@@ -23,7 +26,7 @@ use wire::api::RetryConfig;
 
 use crate::cost::Prices;
 use crate::error::Error;
-use crate::settings::{Cloud, Endpoints, Local, Sandbox};
+use crate::settings::{Cloud, Endpoints, Local, Sandbox, Shape};
 
 /// Google refuses names that begin with `goog`, so this can never be somebody's real bucket.
 const BUCKET: &str = "goog-sortie-local";
@@ -106,16 +109,18 @@ pub(crate) struct Connected {
 /// Finds or starts the emulator, and says how to reach it in the cloud's own terms.
 pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<Connected, Error> {
     let mut warnings = Vec::new();
-    let sandbox = settle_sandbox(local.sandbox, &mut warnings)?;
-    let emulator = Keeper::of(local, data_dir)?.find_or_start().await?;
+    let keeper = Keeper::of(local, data_dir)?;
+    let enclosure = enclosure(local, &keeper.program, &mut warnings)?;
+    let emulator = keeper.find_or_start().await?;
     let secrets = secrets::provide(&emulator, &local.secrets).await?;
-    let job = definition(local, sandbox, &secrets, data_dir);
+    let job = definition(local, enclosure, &secrets, data_dir);
     let cloud = Cloud {
         project: PROJECT.to_owned(),
         region: REGION.to_owned(),
         bucket: BUCKET.to_owned(),
         job: job_name("local", &job),
         environments: BTreeMap::new(),
+        shape: Shape::default(),
         prices: Prices::of_region(REGION),
         quota_project: None,
         endpoints: Some(Endpoints {
@@ -152,9 +157,29 @@ fn settle_sandbox(wished: Sandbox, warnings: &mut Vec<String>) -> Result<Sandbox
     }
 }
 
+/// What tells the runner how to fence a task in.
+fn enclosure(
+    local: &Local,
+    program: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Value>, Error> {
+    if let Some(image) = &local.shape.image {
+        return image::variables(local, image, program, warnings);
+    }
+    let kind = match settle_sandbox(local.sandbox, warnings)? {
+        Sandbox::None => "none",
+        Sandbox::Auto | Sandbox::Namespaces => "namespaces",
+    };
+    Ok(vec![
+        json!({ "name": "PATH", "value": local.path }),
+        json!({ "name": SANDBOX, "value": kind }),
+        json!({ "name": HOME, "value": local.home.to_string_lossy() }),
+    ])
+}
+
 fn definition(
     local: &Local,
-    sandbox: Sandbox,
+    enclosure: Vec<Value>,
     secrets: &[secrets::Reference],
     data_dir: &Path,
 ) -> Value {
@@ -163,25 +188,20 @@ fn definition(
         .iter()
         .map(|path| path.to_string_lossy())
         .collect();
-    let kind = match sandbox {
-        Sandbox::None => "none",
-        Sandbox::Auto | Sandbox::Namespaces => "namespaces",
-    };
-    let mut env = vec![
-        json!({ "name": "PATH", "value": local.path }),
-        json!({ "name": SANDBOX, "value": kind }),
+    let mut env = enclosure;
+    env.extend([
         json!({ "name": MOUNTS, "value": mounts.join(":") }),
-        json!({ "name": HOME, "value": local.home.to_string_lossy() }),
         json!({ "name": SCRATCH, "value": data_dir.join("scratch").to_string_lossy() }),
-    ];
+    ]);
     env.extend(secrets.iter().map(secrets::Reference::variable));
+    let image = local.shape.image.as_deref();
     json!({ "template": {
         "parallelism": local.parallel.unwrap_or(0),
         "template": {
             "maxRetries": 0,
             "timeout": TASK_TIMEOUT,
             "serviceAccount": ACCOUNT,
-            "containers": [{ "image": "sortie-local/machine", "env": env }],
+            "containers": [{ "image": image.unwrap_or("sortie-local/machine"), "env": env }],
         },
     }})
 }

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::lock::{open_lock, take, write_holder};
 use super::record::{Record, program_identity};
-use super::{ACCOUNT, BUCKET, PROJECT, REGION, lifecycle};
+use super::{ACCOUNT, BUCKET, PROJECT, REGION, contained, lifecycle};
 use crate::error::Error;
 
 /// What `sortie emulator` was asked to serve.
@@ -106,6 +106,7 @@ pub(crate) async fn serve_data_dir(
     write_holder(&lock, pid)?;
     let scratch = data_dir.join("scratch");
     // What a killed emulator's tasks left behind.
+    contained::sweep(&scratch);
     let _ = fs_err::remove_dir_all(&scratch);
     let program = program()?;
     let before = Record::read(data_dir);

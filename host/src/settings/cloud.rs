@@ -8,7 +8,7 @@ use url::Url;
 use wire::token::Token;
 
 use super::file::{File, TeamEnvironment};
-use super::{Cloud, Endpoints, Environment, FILE, Wishes};
+use super::{Cloud, Endpoints, Environment, FILE, Shape, Wishes};
 use crate::cost::Prices;
 use crate::error::Error;
 
@@ -31,6 +31,7 @@ pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<C
         pick(&wishes.bucket, "SORTIE_BUCKET", &file.bucket),
         "bucket",
     )?;
+    check_shape(wishes, env, file)?;
     let region = pick(&wishes.region, "SORTIE_REGION", &file.region);
     let region = region.unwrap_or_else(|| "us-central1".to_owned());
     Ok(Cloud {
@@ -40,6 +41,7 @@ pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<C
         )?,
         prices: file.prices.unwrap_or_else(|| Prices::of_region(&region)),
         environments: file.environments.clone(),
+        shape: wishes.shape.clone(),
         region,
         bucket: bucket_name(&bucket),
         job: job(wishes, env, file)?,
@@ -69,6 +71,7 @@ pub(crate) fn bucket_alone(
         bucket: bucket_name(bucket),
         job: String::new(),
         environments: BTreeMap::new(),
+        shape: Shape::default(),
         prices: Prices::of_region(""),
         quota_project: quota_project(env),
         endpoints: endpoints.transpose()?,
@@ -95,16 +98,34 @@ fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error>
     if let Some(job) = wishes.job.clone().or_else(|| env.text("SORTIE_JOB")) {
         return Ok(job);
     }
-    let wanted = wishes
-        .environment
-        .clone()
-        .or_else(|| env.text("SORTIE_ENVIRONMENT"))
-        .unwrap_or_else(|| "default".to_owned());
+    let wanted = environment(wishes, env);
     match file.environments.get(&wanted) {
         Some(environment) => Ok(environment.job.clone()),
         None if wishes.any_job => Ok(String::new()),
         None => Err(no_environment(&wanted, &file.environments)),
     }
+}
+
+fn environment(wishes: &Wishes, env: &Environment) -> String {
+    let named = wishes.environment.clone();
+    named
+        .or_else(|| env.text("SORTIE_ENVIRONMENT"))
+        .unwrap_or_else(|| "default".to_owned())
+}
+
+/// What is known here is held against what is asked for; what is not, when the job has been read.
+fn check_shape(wishes: &Wishes, env: &Environment, file: &File) -> Result<(), Error> {
+    let shape = &wishes.shape;
+    let is_named = wishes.job.is_some() || env.text("SORTIE_JOB").is_some();
+    let known = file.environments.get(&environment(wishes, env));
+    let known = known.filter(|_| !is_named);
+    let cpu = known.and_then(|environment| environment.cpu.as_deref());
+    let memory = known.and_then(|environment| environment.memory.as_deref());
+    let all = |given: &Option<String>, known: Option<&str>| given.is_some() || known.is_some();
+    if shape.is_none() || !all(&shape.cpu, cpu) || !all(&shape.memory, memory) {
+        return Ok(());
+    }
+    shape.check(cpu, memory)
 }
 
 /// No environment has this name.

@@ -1,15 +1,34 @@
 //! What this machine is to local mode: its tools, its user, its directories.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
 
-use super::{Environment, Local, LocalSecret, Wishes};
+use super::{Environment, Local, LocalSecret, Shape, Wishes};
 use crate::error::Error;
 
 /// Bytes of a `PATH` that fit into a job.
 const PATH_LIMIT: usize = 30_000;
+
+/// What docker and podman look at in their environment: where their servers, settings and images are.
+const CONTAINER_ENV: &[&str] = &[
+    "HOME",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "CONTAINERS_CONF",
+    "CONTAINERS_REGISTRIES_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "CONTAINER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "REGISTRY_AUTH_FILE",
+];
 
 /// Local mode's settings.
 pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> {
@@ -30,7 +49,12 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         let name = name.clone();
         Ok(LocalSecret { name, value })
     };
+    check_shape(&wishes.shape)?;
     Ok(Local {
+        shape: wishes.shape.clone(),
+        container_tool: env.bytes("SORTIE_CONTAINER_TOOL").cloned(),
+        container_env: container_env(env),
+        static_entrypoint: static_entrypoint(env),
         parallel: wishes.parallel,
         secrets: wishes
             .secrets
@@ -44,6 +68,34 @@ pub(super) fn local(wishes: &Wishes, env: &Environment) -> Result<Local, Error> 
         home: env.bytes("HOME").cloned().unwrap_or_else(|| "/root".into()),
         idle,
     })
+}
+
+fn container_env(env: &Environment) -> Vec<(String, OsString)> {
+    let named = |name: &&str| Some(((*name).to_owned(), env.bytes(name)?.clone()));
+    let path = ("PATH".to_owned(), tool_path(env).into());
+    CONTAINER_ENV
+        .iter()
+        .filter_map(named)
+        .chain([path])
+        .collect()
+}
+
+/// A container can be held to less than the machine has; a process of the machine's own is not.
+fn check_shape(shape: &Shape) -> Result<(), Error> {
+    if shape.gpu {
+        return Err(Error::usage("tasks on this machine have no GPU")
+            .with_hint("leave `--gpu` out, or name a project"));
+    }
+    if shape.image.is_none() && !shape.is_none() {
+        return Err(Error::usage("tasks on this machine have all it has")
+            .with_hint("`--cpu` and `--memory` go with `--image`, in a container"));
+    }
+    match (&shape.cpu, &shape.memory) {
+        (None, None) => Ok(()),
+        (Some(_), Some(_)) => shape.check(None, None),
+        _ => Err(Error::usage("one of `--cpu` and `--memory` is missing")
+            .with_hint("give both, or neither for all that the machine has")),
+    }
 }
 
 /// The caller's `PATH`: its directories that are there, once each. It travels in a job's environment, which is text and
@@ -82,6 +134,22 @@ fn program(env: &Environment) -> Option<PathBuf> {
             .find(|path| path.is_file())
     };
     named.or_else(this).or_else(on_path)
+}
+
+/// The static entrypoint: what `SORTIE_STATIC_ENTRYPOINT` names, or the one beside the program, or the one that
+/// `make entrypoint` has built beside what `make build` has built.
+pub(crate) fn static_entrypoint(env: &Environment) -> Option<PathBuf> {
+    if let Some(named) = env.bytes("SORTIE_STATIC_ENTRYPOINT") {
+        return std::path::absolute(named).ok();
+    }
+    let program = fs_err::canonicalize(program(env)?).ok()?;
+    let beside = program.parent()?;
+    [
+        "sortie-entrypoint",
+        "../x86_64-unknown-linux-gnu/static/sortie-entrypoint",
+    ]
+    .into_iter()
+    .find_map(|name| fs_err::canonicalize(beside.join(name)).ok())
 }
 
 /// Where sortie keeps its own state.

@@ -6,12 +6,15 @@ mod cloud;
 mod environment;
 mod file;
 mod machine;
+mod shape;
 
 pub(crate) use cloud::bucket_alone;
 pub use cloud::no_environment;
 pub use environment::Environment;
 pub use file::{TeamEnvironment, parse_toml};
-pub(crate) use machine::data_dir;
+pub(crate) use machine::{data_dir, static_entrypoint};
+pub use shape::Shape;
+pub(crate) use shape::bytes as memory_bytes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -58,6 +61,8 @@ pub struct Wishes {
     pub parallel: Option<u32>,
     /// Variables whose values are secrets.
     pub secrets: Vec<String>,
+    /// What tasks run in, where it is not as an environment has it.
+    pub shape: Shape,
     /// Nothing will be started: no job has to be named.
     pub any_job: bool,
 }
@@ -135,7 +140,7 @@ pub enum Place {
     /// A project's jobs.
     Cloud(Box<Cloud>),
     /// The emulator of the data directory.
-    Local(Local),
+    Local(Box<Local>),
 }
 
 /// A project's jobs.
@@ -149,6 +154,8 @@ pub struct Cloud {
     pub bucket: String,
     /// Short name of the job to run.
     pub job: String,
+    /// What tasks run in, where it is not as that job has it.
+    pub shape: Shape,
     /// The team's environments.
     pub environments: BTreeMap<String, TeamEnvironment>,
     /// What Cloud Run bills there.
@@ -185,6 +192,14 @@ pub struct Local {
     pub program: Option<PathBuf>,
     /// How long the emulator waits for work before it leaves.
     pub idle: Duration,
+    /// The image and resources of a container for each task.
+    pub shape: Shape,
+    /// docker or podman, where it is said which.
+    pub container_tool: Option<OsString>,
+    /// What of the caller's environment these look at.
+    pub container_env: Vec<(String, OsString)>,
+    /// The static entrypoint's file, if it is found.
+    pub static_entrypoint: Option<PathBuf>,
     /// At most so many tasks at once.
     pub parallel: Option<u32>,
     /// Secrets for the tasks, from the caller's environment.
@@ -232,7 +247,7 @@ impl Settings {
             } else {
                 "no `sortie.toml` here or above"
             };
-            let place = Place::Local(local(wishes, env)?);
+            let place = Place::Local(Box::new(local(wishes, env)?));
             return Ok(Self {
                 place,
                 source: format!("local mode ({why})"),

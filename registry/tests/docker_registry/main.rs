@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use registry::{
-    Added, Arrival, Digest, ENTRYPOINT, Options, Progress, Reference, RegistryError, add,
+    Added, Arrival, Digest, ENTRYPOINT, Options, Progress, Reference, RegistryError, add, resolve,
 };
 use serde_json::{Value, json};
 use wire::token::{StaticToken, Token};
@@ -173,6 +173,13 @@ async fn of_an_index_the_right_image_is_taken() {
         ] {
             let added = added(&name, &to).await.0.unwrap();
             assert_eq!(added.base.digest().unwrap().as_str(), entries[1]["digest"]);
+            let resolved = resolve(&name.parse().unwrap(), &Options::default()).await;
+            let expected = if name.contains('@') {
+                name.clone()
+            } else {
+                added.base.to_string()
+            };
+            assert_eq!(resolved.unwrap().to_string(), expected);
             check(&amd64, types, &target, &added).await;
         }
         let arm = json!({"schemaVersion": 2, "mediaType": types.0[3], "manifests": [entries[0]]});
