@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test test-many check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many bench check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -42,6 +42,9 @@ test: ## run the tests; needs Rust, make and a C compiler, no network once the c
 
 test-many: ## run the slow tests: ten thousand tasks, a run that costs too much
 	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
+
+bench: ## measure: calls, wall time and memory for 1 to 10,000 tasks
+	$(CARGO) bench --package sortie --bench many
 
 check: ## formatting, lints, documentation, dependency guards
 	$(CARGO) fmt --all --check

@@ -98,6 +98,7 @@ impl Request {
         }
         let mut names = BTreeSet::new();
         for task in &self.tasks {
+            crate::task_file::check_name(&task.name).map_err(Error::usage)?;
             if !names.insert(&task.name) {
                 return Err(Error::usage(format!("two tasks are named `{}`", task.name)));
             }

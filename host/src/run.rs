@@ -6,7 +6,7 @@ use wire::names::RunId;
 
 use crate::course::{Course, Resume};
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, Silent};
 use crate::interrupts::Interrupts;
 use crate::request::Request;
 use crate::results::TaskResult;
@@ -86,7 +86,12 @@ pub async fn fetch(
         course.only(task);
     }
     let missing = course.fetch(reporter).await.map_err(Error::in_run(run))?;
-    Ok((course.finish(reporter), missing))
+    // A result is told when it is whole.
+    let result = match missing {
+        0 => course.finish(reporter),
+        _ => course.finish(&mut Silent),
+    };
+    Ok((result, missing))
 }
 
 fn settled(session: &Session, reporter: &mut dyn Reporter) {

@@ -8,7 +8,7 @@ use wire::api::{Api, RetryConfig, http_client};
 use wire::bucket::Bucket;
 use wire::token::{StaticToken, TokenSource, Tokens};
 
-use crate::cloud_run::CloudRun;
+use crate::cloud_run::{CloudRun, Job};
 use crate::cost::Prices;
 use crate::credentials::GoogleCredentials;
 use crate::error::Error;
@@ -129,6 +129,20 @@ impl Session {
                 Some(environment) => Ok(environment.job.clone()),
                 None => Err(no_environment(name, all)),
             },
+        }
+    }
+
+    /// Whether a job was made for a single definition by this user, and can be made again.
+    pub(crate) fn made_for_one_definition(&self, job: &Job) -> bool {
+        let short = job.name.rsplit('/').next().unwrap_or_default();
+        let hex = |digest: &str| {
+            digest
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        match short.rsplit_once('-') {
+            Some(("local", digest)) => self.keeper.is_some() && hex(digest),
+            _ => false,
         }
     }
 

@@ -66,9 +66,13 @@ async fn create_spec(session: &Session, run: RunId, k: u32, json: Vec<u8>) -> Re
     create(session, &run.spec(k), json).await
 }
 
-/// Writes a start.
-pub(crate) async fn write_start(session: &Session, start: &Start) -> Result<(), Error> {
-    write(session, &start.run.start(start.start), start).await
+/// Writes a start; false: somebody else has written another one of this number.
+pub(crate) async fn write_start(session: &Session, start: &Start) -> Result<bool, Error> {
+    match write(session, &start.run.start(start.start), start).await {
+        Ok(()) => Ok(true),
+        Err(Error::Api { source, .. }) if source.kind == ErrorKind::Exists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Asks for a start's execution; after an answer that leaves it open, looks for it before asking again.
@@ -90,7 +94,7 @@ pub(crate) async fn ask_once(session: &Session, start: &Start) -> Result<Executi
         if !is_unclear(&error) {
             return Err(Error::api("cannot start the run")(error));
         }
-        if let Some(execution) = look(session, start, None).await? {
+        if let Some(execution) = look(session, start, &[]).await? {
             return Ok(execution);
         }
         if asks == ASKS {
@@ -115,16 +119,16 @@ pub(crate) fn start_uri(session: &Session, run: RunId, start: u32) -> String {
     .to_string()
 }
 
-/// The newest execution that was started with this start, other than one that is known.
+/// The newest execution that was started with this start, other than those that are known.
 pub(crate) async fn look(
     session: &Session,
     start: &Start,
-    known: Option<&str>,
+    known: &[&str],
 ) -> Result<Option<Execution>, Error> {
     let uri = start_uri(session, start.run, start.start);
     let all = executions(session, &start.job, start.run).await?;
     Ok(all.into_iter().find(|execution| {
-        Some(execution.name.as_str()) != known
+        !known.contains(&execution.name.as_str())
             && execution.template.env(SORTIE_RUN) == Some(uri.as_str())
     }))
 }
@@ -154,10 +158,18 @@ async fn create(session: &Session, name: &str, json: Vec<u8>) -> Result<(), Erro
         custom_time: None,
         precondition: Precondition::Absent,
     };
-    let sent = session
-        .bucket
-        .insert(name, &object, Bytes::from(json))
-        .await;
-    sent.map(drop)
-        .map_err(Error::api("cannot write the run into the bucket"))
+    let body = Bytes::from(json);
+    let failed = Error::api("cannot write the run into the bucket");
+    match session.bucket.insert(name, &object, body.clone()).await {
+        Ok(_) => Ok(()),
+        // Written before, by a try whose answer was lost.
+        Err(error) if error.kind == ErrorKind::Exists => {
+            let held = session.bucket.read(name, body.len() as u64).await;
+            match held {
+                Ok((_, held)) if held == body => Ok(()),
+                _ => Err(failed(error)),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
 }

@@ -190,6 +190,46 @@ fn only_what_the_platform_failed_is_tried_again() {
 }
 
 #[test]
+fn each_that_the_platform_failed_is_tried_again_while_the_others_run() {
+    let machine = Machine::new();
+    let state = tempfile::tempdir().unwrap();
+    let done = Arc::new(AtomicU32::new(0));
+    let platform = Platform::start(state.path(), move |container| {
+        let done = done.clone();
+        async move {
+            let (objects, bucket) = begin(&container).await;
+            let task = objects.attempt.task;
+            if task == 0 {
+                // It runs until both of the others were tried again.
+                while done.load(Ordering::SeqCst) < 2 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            } else if objects.attempt.start == 0 {
+                tokio::time::sleep(Duration::from_secs(u64::from(task) * 3)).await;
+                panic!("the platform's own failure");
+            }
+            done.fetch_add(1, Ordering::SeqCst);
+            write_report(&objects, &bucket, 0).await
+        }
+    });
+    let words = [
+        "run",
+        "--json",
+        "-n",
+        "3",
+        "--retries",
+        "1",
+        "--out",
+        "o",
+        "--",
+        "true",
+    ];
+    let result = platform.sortie(&machine, words).enter().code(0).result();
+    assert_eq!(result["tasks"][1]["retries"], 1);
+    assert_eq!(result["tasks"][2]["retries"], 1);
+}
+
+#[test]
 fn without_retries_a_failure_of_the_platform_is_told_with_what_helps() {
     let machine = Machine::new();
     let state = tempfile::tempdir().unwrap();

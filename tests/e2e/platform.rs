@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,6 +39,15 @@ impl Platform {
         state: &Path,
         containers: impl Fn(Container) -> F + Send + Sync + 'static,
     ) -> Self {
+        Self::recorded(state, containers, None)
+    }
+
+    /// Likewise, with every exchange recorded in a file.
+    pub(crate) fn recorded<F: Future<Output = i32> + Send + 'static>(
+        state: &Path,
+        containers: impl Fn(Container) -> F + Send + Sync + 'static,
+        record: Option<PathBuf>,
+    ) -> Self {
         let containers: Arc<dyn Containers> = Arc::new(containers);
         let config = config(state);
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -53,6 +62,7 @@ impl Platform {
                 let options = Options {
                     containers: Some(containers),
                     concurrency: 16,
+                    record,
                     ..Options::default()
                 };
                 let emulator = Emulator::start_with(config, options).await.unwrap();

@@ -212,7 +212,14 @@ fn a_window_goes_on_with_whoever_waits() {
         .code(0)
         .says("4 of 7 tasks wait for their turn");
     let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
-    platform.sortie(&other, ["wait", &run]).enter().code(0);
+    platform
+        .sortie(&other, ["wait", &run])
+        .enter()
+        .code(125)
+        .says("this machine has not started run")
+        .says("--start-the-rest");
+    let words = ["wait", "--start-the-rest", &run];
+    platform.sortie(&other, words).enter().code(0);
     assert!(
         other
             .path(&format!("sortie-results/{run}/t6/report.json"))
@@ -242,4 +249,166 @@ fn a_task_that_vanished_is_explained_to_whoever_comes() {
             .unwrap()
             .contains("1 lost; 1 failed")
     );
+}
+
+/// Puts a document where only tasks could, or a bucket's other users.
+fn plant(platform: &Platform, name: &str, document: &serde_json::Value) {
+    let url = format!("{}/upload/storage/v1/b/a-bucket/o", platform.address);
+    let body = document.to_string();
+    crate::harness::block_on(async {
+        let http = wire::api::http_client().unwrap();
+        let request = http
+            .post(url)
+            .query(&[("uploadType", "media"), ("name", name)])
+            .body(body);
+        let answer = request.bearer_auth("the-owner's").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    });
+}
+
+#[test]
+fn a_run_that_a_task_made_up_lands_nowhere() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| report(container, 0));
+    let machine = Machine::new();
+    let run = wire::names::RunId::new();
+    let outside = machine.path("outside");
+    for (tasks, names) in [
+        (1, json!([outside])),
+        (1, json!(["../../x"])),
+        (2, json!(["same", "same"])),
+        (3, json!(["too", "few"])),
+        (u32::MAX, json!([])),
+    ] {
+        let record = json!({
+            "version": 2, "run": run, "sortie": "0", "owner": "you", "job": "a-job",
+            "created_at": "2026-01-01T00:00:00Z", "tasks": tasks, "names": names,
+        });
+        plant(&platform, &run.record(), &record);
+        let start = json!({
+            "version": 2, "run": run, "start": 0, "job": "a-job", "specs": [],
+            "tasks": [{ "index": 0, "task": 0, "count": u32::MAX, "spec": u32::MAX, "step": 1 }],
+        });
+        plant(&platform, &run.start(0), &start);
+        for verb in ["wait", "fetch", "status"] {
+            platform
+                .sortie(&machine, [verb, &run.to_string()])
+                .enter()
+                .code(125)
+                .says("cannot trust what the bucket says of the run");
+        }
+        platform.sortie(&machine, ["ps", "--all"]).enter().code(0);
+    }
+    assert!(!outside.exists());
+}
+
+#[test]
+fn a_start_that_a_task_made_up_starts_and_hides_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| report(container, 0));
+    let machine = Machine::new();
+    let words = ["run", "-q", "--detach", "-n", "2", "--", "true"];
+    let done = platform.sortie(&machine, words).enter().code(0);
+    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    let id: wire::names::RunId = run.parse().unwrap();
+    let spec = json!({
+        "version": 2, "command": { "argv": ["evil"] }, "grace_ms": 1, "log_interval_ms": 1000,
+    });
+    let start = json!({
+        "version": 2, "run": run, "start": 1, "job": "a-job", "specs": [{ "inline": spec }],
+        "tasks": [{ "index": 0, "task": 0, "count": 2, "spec": 0 }],
+    });
+    plant(&platform, &id.start(1), &start);
+    platform
+        .sortie(&machine, ["wait", "--retries", "3", &run])
+        .enter()
+        .code(0);
+    assert_eq!(platform.executions().len(), 1, "nothing of it was started");
+}
+
+#[test]
+fn what_was_lost_and_is_found_by_another_try_replaces_the_word_that_it_was_lost() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let start = container
+            .variable("SORTIE_RUN")
+            .unwrap()
+            .ends_with("/0.json");
+        assert!(!start, "the platform's own failure");
+        report(container, 4).await
+    });
+    let machine = Machine::new();
+    let words = ["run", "--json", "--out", "o", "--", "true"];
+    let lost = platform.sortie(&machine, words).enter().code(125);
+    let run = lost.result()["run"].as_str().unwrap().to_owned();
+    assert!(machine.text("o/report.json").contains("lost"));
+    let words = ["wait", "--retries", "1", &run];
+    platform
+        .sortie(&machine, words)
+        .enter()
+        .code(4)
+        .prints("x\n");
+    assert!(machine.text("o/report.json").contains("exited"));
+    assert_eq!(machine.text("o/stdout"), "x\n");
+    platform.sortie(&machine, ["wait", &run]).enter().code(4);
+}
+
+#[test]
+fn two_that_drive_one_run_do_not_stumble_over_each_other() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        report(container, 0).await
+    });
+    let machine = Machine::new();
+    let words = [
+        "run",
+        "--json",
+        "-n",
+        "8",
+        "--parallel",
+        "2",
+        "--out",
+        "o",
+        "--",
+        "true",
+    ];
+    let mut first = platform.sortie(&machine, words).start();
+    let run = first.event("started")["run"].as_str().unwrap().to_owned();
+    let second = ["wait", "--json", "--out", "p", &run];
+    let second = platform.sortie(&machine, second).enter().code(0);
+    let first = first.end().code(0);
+    for result in [first.result(), second.result()] {
+        assert_eq!(result["tasks"].as_array().unwrap().len(), 8);
+    }
+    let started: u64 = platform
+        .executions()
+        .iter()
+        .map(|execution| execution["taskCount"].as_u64().unwrap())
+        .sum();
+    assert_eq!(started, 8, "none was started twice");
+}
+
+#[test]
+fn a_run_of_anothers_is_removed_by_force_alone() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| report(container, 0));
+    let machine = Machine::new();
+    let words = ["run", "--json", "--out", "o", "--", "true"];
+    let theirs = platform
+        .sortie(&machine, words)
+        .env("USER", "somebody-else");
+    let run = theirs.enter().code(0).result()["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    platform
+        .sortie(&machine, ["rm", &run])
+        .enter()
+        .code(125)
+        .says("`somebody-else@");
+    platform
+        .sortie(&machine, ["rm", "-f", &run])
+        .enter()
+        .code(0);
 }

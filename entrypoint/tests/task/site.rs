@@ -114,6 +114,7 @@ impl Site {
             }],
             job: "job".to_owned(),
             timeout_s: None,
+            by: String::new(),
             specs: vec![spec],
         };
         self.put(&run.start(0), serde_json::to_vec(&start).unwrap());

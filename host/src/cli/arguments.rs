@@ -145,7 +145,7 @@ pub(super) struct HowArguments {
     pub(super) max_cost: Option<f64>,
 
     /// Start it, print the run's name, and leave: `sortie wait` comes back, from any machine.
-    #[arg(short, long, conflicts_with = "out")]
+    #[arg(short, long, conflicts_with_all = ["out", "retries", "fail_fast", "max_cost"])]
     pub(super) detach: bool,
 
     /// Say what would be sent and started, and what it would cost; send nothing.
@@ -228,6 +228,10 @@ pub(super) struct WaitArguments {
     /// Try again so often what the platform has failed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) retries: u32,
+
+    /// Start what waits for its turn, although another machine has started the run and the bucket alone says what it is.
+    #[arg(long)]
+    pub(super) start_the_rest: bool,
 
     #[command(flatten)]
     pub(super) output: OutputArguments,

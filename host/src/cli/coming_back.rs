@@ -7,13 +7,11 @@ use super::arguments::{
     CancelArguments, FetchArguments, GcArguments, LogsArguments, OutputArguments, PlaceArguments,
     PsArguments, RmArguments, StatusArguments, WaitArguments,
 };
-use super::run_command::{absolute, here, interrupts, open, report_failure, reporter};
+use super::run_command::{absolute, here, interrupts, report_failure, reporter};
 use super::{block_on, human, table};
-use crate::course::{Resume, read_record};
+use crate::course::{Resume, Trust, read_record};
 use crate::error::Error;
-use crate::event::Reporter;
 use crate::exit_code;
-use crate::interrupts::Interrupts;
 use crate::record::{LocalRecord, ShortName};
 use crate::request::Out;
 use crate::runs;
@@ -28,7 +26,6 @@ pub(super) struct Opened {
     record: Option<LocalRecord>,
     /// Of `RUN/TASK`, the latter.
     task: Option<String>,
-    pub(super) interrupts: Interrupts,
 }
 
 /// Waits for what another sortie started; exits as it would have.
@@ -36,26 +33,22 @@ pub(super) fn wait(arguments: WaitArguments, env: &Environment) -> Result<i32, E
     let out = out(arguments.out.as_deref())?;
     let mut reporter = reporter(arguments.output);
     let call = async {
-        let mut opened = find(&arguments.run, arguments.place, env).await?;
+        let mut interrupts = interrupts()?;
+        let finding = find(&arguments.run, arguments.place, env);
+        let mut opened = tokio::select! {
+            found = finding => found?,
+            () = interrupts.next() => return Ok(exit_code::INTERRUPTED),
+        };
         opened.take_no_task()?;
-        let how = opened.resume(out, arguments.retries)?;
+        let mut how = opened.resume(out, arguments.retries)?;
+        if how.trust == Trust::Nobody && arguments.start_the_rest {
+            how.trust = Trust::User;
+        }
         let (session, run) = (&opened.session, opened.run);
-        let result =
-            runs_wait(session, run, how, reporter.as_mut(), &mut opened.interrupts).await?;
-        Ok(result)
+        let waiting = crate::run::wait(session, run, how, reporter.as_mut(), &mut interrupts);
+        Ok(waiting.await?.exit_code)
     };
     report_failure(arguments.output.json, block_on(call))
-}
-
-async fn runs_wait(
-    session: &Session,
-    run: RunId,
-    how: Resume,
-    reporter: &mut dyn Reporter,
-    interrupts: &mut Interrupts,
-) -> Result<i32, Error> {
-    let result = crate::run::wait(session, run, how, reporter, interrupts).await?;
-    Ok(result.exit_code)
 }
 
 /// Brings home what is there, and waits for nothing.
@@ -75,7 +68,18 @@ pub(super) fn fetch(arguments: FetchArguments, env: &Environment) -> Result<i32,
         }
         Ok(result.exit_code)
     };
-    report_failure(arguments.output.json, block_on(call))
+    report_failure(arguments.output.json, interruptible(call))
+}
+
+/// Runs to its end, or to the user's wish.
+pub(super) fn interruptible(call: impl Future<Output = Result<i32, Error>>) -> Result<i32, Error> {
+    block_on(async {
+        let mut interrupts = interrupts()?;
+        tokio::select! {
+            done = call => done,
+            () = interrupts.next() => Ok(exit_code::INTERRUPTED),
+        }
+    })
 }
 
 /// Lists the newest runs.
@@ -83,8 +87,8 @@ pub(super) fn ps(arguments: PsArguments, env: &Environment) -> Result<i32, Error
     let json = arguments.output.json;
     report_failure(
         json,
-        block_on(async {
-            let (session, _) = connect(arguments.place, None, env).await?;
+        interruptible(async {
+            let session = connect(arguments.place, None, env).await?;
             let owner = (!arguments.all).then_some(session.owner.as_str());
             let listed = runs::overview(&session, owner, arguments.last).await?;
             table::runs(&listed, json, owner);
@@ -99,7 +103,7 @@ pub(super) fn status(arguments: StatusArguments, env: &Environment) -> Result<i3
     let mut reporter = reporter(OutputArguments::warnings_only());
     report_failure(
         json,
-        block_on(async {
+        interruptible(async {
             let mut opened = find(&arguments.run, arguments.place, env).await?;
             opened.take_no_task()?;
             let standing = runs::standing(&opened.session, opened.run, reporter.as_mut()).await?;
@@ -112,24 +116,21 @@ pub(super) fn status(arguments: StatusArguments, env: &Environment) -> Result<i3
 /// Shows a task's output.
 pub(super) fn logs(arguments: LogsArguments, env: &Environment) -> Result<i32, Error> {
     let mut reporter = reporter(OutputArguments::warnings_only());
-    block_on(async {
-        let mut opened = find(&arguments.run, arguments.place, env).await?;
+    interruptible(async {
+        let opened = find(&arguments.run, arguments.place, env).await?;
         let task = match opened.task_number().await? {
             Some(task) => task,
             None => opened.only_task().await?,
         };
         let (session, run) = (&opened.session, opened.run);
-        let showing = runs::show_logs(session, run, task, arguments.follow, reporter.as_mut());
-        tokio::select! {
-            shown = showing => shown.map(|()| exit_code::SUCCESS),
-            () = opened.interrupts.next() => Ok(exit_code::INTERRUPTED),
-        }
+        runs::show_logs(session, run, task, arguments.follow, reporter.as_mut()).await?;
+        Ok(exit_code::SUCCESS)
     })
 }
 
 /// Cancels a run; what it saved stays to be fetched.
 pub(super) fn cancel(arguments: CancelArguments, env: &Environment) -> Result<i32, Error> {
-    block_on(async {
+    interruptible(async {
         let mut opened = find(&arguments.run, arguments.place, env).await?;
         opened.take_no_task()?;
         let run = opened.run;
@@ -150,7 +151,7 @@ pub(super) fn cancel(arguments: CancelArguments, env: &Environment) -> Result<i3
 
 /// Removes runs.
 pub(super) fn rm(arguments: &RmArguments, env: &Environment) -> Result<i32, Error> {
-    block_on(async {
+    interruptible(async {
         for name in &arguments.runs {
             let mut opened = find(name, arguments.place.clone(), env).await?;
             opened.take_no_task()?;
@@ -165,8 +166,8 @@ pub(super) fn rm(arguments: &RmArguments, env: &Environment) -> Result<i32, Erro
 
 /// Removes what the caller left behind.
 pub(super) fn gc(arguments: GcArguments, env: &Environment) -> Result<i32, Error> {
-    block_on(async {
-        let (session, _) = connect(arguments.place, None, env).await?;
+    interruptible(async {
+        let session = connect(arguments.place, None, env).await?;
         let how = runs::Sweep {
             older_than: arguments.older_than,
             dry_run: arguments.dry_run,
@@ -200,15 +201,13 @@ async fn connect(
     place: PlaceArguments,
     record: Option<&LocalRecord>,
     env: &Environment,
-) -> Result<(Session, Interrupts), Error> {
+) -> Result<Session, Error> {
     let mut wishes = place.into_wishes()?;
     if let Some(record) = record {
         wishes.follow(record);
     }
     let settings = Settings::resolve_place(&wishes, env, &here()?)?;
-    let mut interrupts = interrupts()?;
-    let session = open(&settings, &mut interrupts).await?;
-    Ok((session, interrupts))
+    Session::open(&settings).await
 }
 
 pub(super) async fn find(
@@ -227,7 +226,7 @@ pub(super) async fn find(
         Some(run) => LocalRecord::read(&data_dir, run)?,
         None => None,
     };
-    let (session, interrupts) = connect(place, record.as_ref(), env).await?;
+    let session = connect(place, record.as_ref(), env).await?;
     let run = match known {
         Some(run) => run,
         None => runs::resolve(&session, &name).await?,
@@ -237,7 +236,6 @@ pub(super) async fn find(
         run,
         record,
         task,
-        interrupts,
     })
 }
 
@@ -295,6 +293,10 @@ impl Opened {
             out,
             retries,
             show: true,
+            trust: match self.record {
+                Some(_) => Trust::Machine,
+                None => Trust::Nobody,
+            },
             keep: false,
         })
     }

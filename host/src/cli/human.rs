@@ -279,7 +279,10 @@ fn ending(result: &TaskResult) -> String {
     let after = format!("after {}", duration(result.phases.command));
     match result.outcome {
         Ending::Exited => format!("exit code {} {after}", result.exit_code),
-        Ending::Signaled => format!("ended by signal {} {after}", result.exit_code - 128),
+        Ending::Signaled => format!(
+            "ended by signal {} {after}",
+            result.exit_code.saturating_sub(128)
+        ),
         Ending::Deadline => format!("met its timeout {after}"),
         Ending::Cancelled => format!("cancelled {after}"),
         Ending::Exec => "its command could not be run".to_owned(),
@@ -322,7 +325,7 @@ pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{}", tame(text));
 }
 
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(tame).collect()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::human::tame;
 use crate::event::Progress;
 use crate::text::duration;
 
@@ -62,7 +63,7 @@ impl Live {
             .map(|row| {
                 let ms = now.duration_since(row.since).as_millis();
                 let running = duration(u64::try_from(ms).unwrap_or(0));
-                format!("task `{}`: {running}", row.name)
+                tame(&format!("task `{}`: {running}", row.name))
             })
             .collect();
         if folded > 0 {

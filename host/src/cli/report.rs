@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::arguments::PlaceArguments;
-use super::coming_back::find;
-use super::{block_on, human};
+use super::coming_back::{find, interruptible};
+use super::human;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::exit_code;
@@ -31,16 +31,12 @@ pub(super) struct ReportArguments {
 
 /// Writes the page.
 pub(super) fn report(arguments: ReportArguments, env: &Environment) -> Result<i32, Error> {
-    block_on(async {
+    interruptible(async {
         let mut opened = find(&arguments.run, arguments.place, env).await?;
         opened.take_no_task()?;
         let (session, run) = (&opened.session, opened.run);
         let mut warnings = Warnings;
-        let gathering = gather(session, run, opened.remembered(), &mut warnings);
-        let gathered = tokio::select! {
-            gathered = gathering => gathered?,
-            () = opened.interrupts.next() => return Ok(exit_code::INTERRUPTED),
-        };
+        let gathered = gather(session, run, opened.remembered(), &mut warnings).await?;
         let file = arguments
             .output
             .unwrap_or_else(|| PathBuf::from(format!("sortie-{run}.html")));

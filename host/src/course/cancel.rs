@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use wire::api::ApiError;
 
 use super::{Course, Stop};
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter};
 use crate::interrupts::Interrupts;
+use crate::session::Session;
 
 /// A cancel under way when the user leaves gets so long.
 const LAST_WORD: Duration = Duration::from_secs(5);
@@ -28,19 +30,22 @@ impl Course<'_> {
         }
         self.stop = Some(Stop::Interrupted);
         reporter.event(&Event::Cancelling);
-        let mut cancelling = std::pin::pin!(self.cancel());
-        let failures = tokio::select! {
-            failures = &mut cancelling => Some(failures),
-            () = interrupts.next() => None,
-        };
-        let left = failures.is_none();
-        // Even then the question that was asked is seen through for a moment: who pressed Ctrl-C twice must not
-        // find the command running on.
-        let failures = match failures {
-            Some(failures) => failures,
-            None => tokio::time::timeout(LAST_WORD, cancelling)
-                .await
-                .unwrap_or_else(|_| vec!["no answer yet".to_owned()]),
+        let (failures, left) = {
+            let mut cancelling = std::pin::pin!(self.cancel());
+            let failures = tokio::select! {
+                failures = &mut cancelling => Some(failures),
+                () = interrupts.next() => None,
+            };
+            let left = failures.is_none();
+            // Even then the question that was asked is seen through for a moment: who pressed Ctrl-C twice must
+            // not find the command running on.
+            let failures = match failures {
+                Some(failures) => failures,
+                None => tokio::time::timeout(LAST_WORD, cancelling)
+                    .await
+                    .unwrap_or_else(|_| vec!["no answer yet".to_owned()]),
+            };
+            (failures, left)
         };
         tell(&failures, reporter);
         if left {
@@ -49,32 +54,51 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Cancels everything under way; returns what went wrong.
-    async fn cancel(&self) -> Vec<String> {
-        let under_way = self.flights.iter().filter(|flight| !flight.has_ended());
-        let names = under_way.filter_map(|flight| Some(flight.execution.as_ref()?.name.clone()));
-        let names: Vec<String> = names.collect();
-        let cancels: Vec<_> = names
+    /// Cancels everything under way that is not cancelled yet; returns what went wrong.
+    async fn cancel(&mut self) -> Vec<String> {
+        let session = self.session;
+        let open = |flight: &&mut super::Flight| !flight.has_ended() && !flight.cancelled;
+        let mut open: Vec<_> = self.flights.iter_mut().filter(open).collect();
+        let names: Vec<Option<String>> = open
             .iter()
-            .map(|name| self.session.cloud_run.cancel(name).boxed())
+            .map(|flight| Some(flight.execution.as_ref()?.name.clone()))
             .collect();
-        let answers = join_all(cancels).await.into_iter();
-        answers
-            .filter_map(|answer| Some(chain(&answer.err()?)))
-            .collect()
+        let cancels = names
+            .iter()
+            .map(|name| cancel_one(session, name.as_deref()).boxed());
+        let answers = join_all(cancels.collect::<Vec<_>>()).await;
+        let mut failures = Vec::new();
+        for (flight, answer) in open.iter_mut().zip(answers) {
+            match answer {
+                Ok(cancelled) => flight.cancelled = cancelled,
+                Err(error) => failures.push(chain(&error)),
+            }
+        }
+        failures
     }
 
-    /// A task has failed, and that was to end the others.
-    pub(super) async fn fail_fast(&mut self, reporter: &mut dyn Reporter) {
+    /// A run that is to end is cancelled at every look until all of it is: a cancel may be lost, and what was lost
+    /// sight of may turn up. Says how many calls that took.
+    pub(super) async fn cancel_the_rest(&mut self, reporter: &mut dyn Reporter) -> u32 {
+        let is_open = |f: &&super::Flight| !f.has_ended() && !f.cancelled && f.execution.is_some();
+        let open = self.flights.iter().filter(is_open).count();
+        if open > 0 {
+            let failures = self.cancel().await;
+            tell(&failures, reporter);
+        }
+        u32::try_from(open).unwrap_or(u32::MAX)
+    }
+
+    /// A task has failed, and that is to end the others.
+    pub(super) fn fail_fast(&mut self, reporter: &mut dyn Reporter) {
+        self.stop = Some(Stop::FailFast);
         reporter.event(&Event::Warning(
             "a task has failed: the others are cancelled",
         ));
-        let failures = self.cancel().await;
-        tell(&failures, reporter);
     }
 
     /// Ends what would cost more than it may.
-    pub(super) async fn mind_the_cost(&mut self, reporter: &mut dyn Reporter) {
+    pub(super) fn mind_the_cost(&mut self, reporter: &mut dyn Reporter) {
         let Some(most) = self.manner.max_cost else {
             return;
         };
@@ -88,8 +112,6 @@ impl Course<'_> {
         self.stop = Some(Stop::Cost);
         let text = format!("the run has cost about ${now:.2} of ${most:.2}: the rest is cancelled");
         reporter.event(&Event::Warning(&text));
-        let failures = self.cancel().await;
-        tell(&failures, reporter);
     }
 
     /// What runs now has cost at the most so much: as if all of it had run from its execution's beginning.
@@ -110,5 +132,13 @@ fn tell(failures: &[String], reporter: &mut dyn Reporter) {
     for why in failures {
         let text = format!("the cancel did not go through: {why}");
         reporter.event(&Event::Warning(&text));
+    }
+}
+
+/// False where there is nothing to cancel yet.
+async fn cancel_one(session: &Session, name: Option<&str>) -> Result<bool, ApiError> {
+    match name {
+        Some(name) => session.cloud_run.cancel(name).await.map(|()| true),
+        None => Ok(false),
     }
 }

@@ -1,5 +1,7 @@
 //! Executions under way.
 
+use std::time::{Duration, Instant};
+
 use wire::api::{ApiError, ErrorKind};
 use wire::contract::{Start, TaskRange};
 use wire::names::RunId;
@@ -11,6 +13,9 @@ use crate::submit;
 
 /// So many executions are asked for one by one; more by the pages of their job.
 const FEW: usize = 3;
+
+/// Who has written a start asks for its execution at once, unless he was killed between.
+const ABOUT_TO_ASK: Duration = Duration::from_secs(15);
 
 /// An execution of a start.
 #[derive(Debug)]
@@ -25,6 +30,12 @@ pub(super) struct Flight {
     pub(super) listed: Option<u32>,
     /// How many of those had no report when Cloud Run was asked about them last.
     pub(super) asked: u32,
+    /// Its start is written, and nobody knows yet whether `:run` was heard.
+    pub(super) unasked: bool,
+    /// Until then another sortie may be about to ask.
+    pub(super) anothers_until: Option<Instant>,
+    /// A cancel of it went through.
+    pub(super) cancelled: bool,
 }
 
 impl Flight {
@@ -36,7 +47,32 @@ impl Flight {
             over: false,
             listed: None,
             asked: 0,
+            unasked: false,
+            anothers_until: None,
+            cancelled: false,
         }
+    }
+
+    /// Of a start that is written and has no execution yet, as far as anybody knows.
+    pub(super) fn unasked(start: Start) -> Self {
+        Self {
+            unasked: true,
+            ..Self::new(start, None)
+        }
+    }
+
+    /// Likewise, of a start that another sortie wrote, which may be about to ask.
+    pub(super) fn anothers(start: Start) -> Self {
+        Self {
+            anothers_until: Some(Instant::now() + ABOUT_TO_ASK),
+            ..Self::unasked(start)
+        }
+    }
+
+    /// Whether another sortie may still be about to ask.
+    pub(super) fn is_anothers(&self) -> bool {
+        self.anothers_until
+            .is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether everything it will ever bring is home.
@@ -50,7 +86,7 @@ impl Flight {
 
     /// Whether none of its tasks will do anything more.
     pub(super) fn has_ended(&self) -> bool {
-        self.execution.as_ref().is_none_or(Execution::ended)
+        !self.unasked && self.execution.as_ref().is_none_or(Execution::ended)
     }
 
     /// How many of its tasks have ended.
@@ -61,6 +97,18 @@ impl Flight {
     pub(super) fn running(&self) -> u32 {
         let running = self.execution.as_ref().map(|e| e.running_count);
         running.unwrap_or(0)
+    }
+
+    /// Of its ended tasks those that have no result, if so many tasks of it are open.
+    pub(super) fn unexplained(&self, open: usize) -> u32 {
+        let total = self
+            .start
+            .tasks
+            .iter()
+            .map(|range| u64::from(range.count))
+            .sum::<u64>();
+        let gone = (u64::from(self.ended_tasks()) + open as u64).saturating_sub(total);
+        u32::try_from(gone).unwrap_or(u32::MAX)
     }
 
     /// Whether there may be reports that no listing has shown.
@@ -103,7 +151,7 @@ pub(super) async fn refresh(
     run: RunId,
     flights: &mut [Flight],
 ) -> Result<u32, Error> {
-    let open = |flight: &&mut Flight| !flight.over && !flight.has_ended();
+    let open = |flight: &&mut Flight| !flight.over && !flight.has_ended() && !flight.unasked;
     let mut under_way: Vec<&mut Flight> = flights.iter_mut().filter(open).collect();
     if under_way.len() <= FEW {
         return refresh_each(session, under_way).await;
@@ -141,7 +189,11 @@ async fn refresh_each(session: &Session, flights: Vec<&mut Flight>) -> Result<u3
         calls += 1;
         flight.execution = match session.cloud_run.execution(&name).await {
             Ok(execution) => Some(execution),
-            Err(error) if is_gone(&error) => None,
+            // One word is no verdict: it must be gone from its job's list too.
+            Err(error) if is_gone(&error) => {
+                calls += 1;
+                submit::look(session, &flight.start, &[]).await?
+            }
             Err(error) => return Err(Error::api("cannot follow the run")(error)),
         };
     }

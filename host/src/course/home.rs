@@ -21,6 +21,9 @@ const RESTARTS: u32 = 2;
 /// So many results are on their way at once.
 const AT_ONCE: usize = 8;
 
+/// So many are brought home before anything else is looked at.
+const AT_A_LOOK: usize = 500;
+
 /// What is to be brought home of one task.
 pub(super) struct Errand<'a> {
     session: &'a Session,
@@ -68,13 +71,18 @@ impl<'a> Course<'a> {
             |attempt: Attempt| board.state(attempt.task) == Some(State::Started(attempt.start));
         let bucket = &self.session.bucket;
         let (found, mut calls) = self.reports.newest(bucket, wanted, reporter).await?;
-        let mut errands = Vec::with_capacity(found.len());
-        for written in found.into_values() {
-            if !self.may_come_again(&written) {
-                errands.push(self.report(written));
-            }
-        }
+        let mut found = found.into_values().filter(|w| !self.may_come_again(w));
+        let now: Vec<Written> = found.by_ref().take(AT_A_LOOK).collect();
+        let more = found.next().is_some();
+        let errands = now
+            .into_iter()
+            .map(|written| self.report(written))
+            .collect();
         self.run_errands(errands, reporter).await?;
+        if more {
+            // The rest is listed again, after a look at everything else.
+            return Ok(calls);
+        }
         for (flight, ended) in self.flights.iter_mut().zip(ended) {
             flight.listed = Some(ended);
         }
@@ -93,12 +101,13 @@ impl<'a> Course<'a> {
         written.code != Some(0) && flights.any(Flight::may_try_again)
     }
 
-    fn report(&mut self, written: Written) -> Errand<'a> {
+    pub(super) fn report(&mut self, written: Written) -> Errand<'a> {
         let Attempt { task, start, .. } = written.objects.attempt;
         let created = self
             .of_start(start)
             .find_map(|flight| flight.execution.as_ref()?.create_time);
-        let may_restart = self.resend.is_some() && self.stop.is_none() && start < RESTARTS;
+        let restarts = self.resent.get(&task).copied().unwrap_or(0);
+        let may_restart = self.resend.is_some() && self.stop.is_none() && restarts < RESTARTS;
         let cargo = Cargo::Report {
             objects: written.objects,
             created,
@@ -135,12 +144,11 @@ impl<'a> Course<'a> {
         mut errands: Vec<Errand<'a>>,
         reporter: &mut dyn Reporter,
     ) -> Result<(), Error> {
-        let mut without_input = false;
         if errands.len() == 1
             && let Some(errand) = errands.pop()
         {
             let brought = errand.run(reporter).await?;
-            without_input |= self.receive(brought, reporter);
+            self.receive(brought, reporter);
         }
         let each: Vec<_> = errands
             .into_iter()
@@ -149,16 +157,13 @@ impl<'a> Course<'a> {
         let mut under_way = stream::iter(each).buffer_unordered(AT_ONCE);
         while let Some((brought, notes)) = under_way.next().await {
             notes.pass_on(reporter);
-            without_input |= self.receive(brought?, reporter);
-        }
-        if without_input {
-            self.send_inputs_again(reporter).await?;
+            self.receive(brought?, reporter);
         }
         Ok(())
     }
 
-    /// Takes over what an errand brought; says whether a task waits for its input.
-    fn receive(&mut self, brought: Brought, reporter: &mut dyn Reporter) -> bool {
+    /// Takes over what an errand brought.
+    fn receive(&mut self, brought: Brought, reporter: &mut dyn Reporter) {
         match brought {
             Brought::Home(result) => self.take_home(*result, reporter),
             Brought::Unusable(objects, why) => {
@@ -169,11 +174,11 @@ impl<'a> Course<'a> {
                 self.reports.refuse(&objects);
             }
             Brought::WithoutInput(task) => {
+                *self.resent.entry(task).or_default() += 1;
+                self.needs_inputs = true;
                 self.board.set(task, State::Waiting);
-                return true;
             }
         }
-        false
     }
 }
 
@@ -227,7 +232,9 @@ fn input_is_gone(problem: Option<&Problem>) -> bool {
 fn start_ms(created: Option<jiff::Timestamp>, report: &Report) -> u64 {
     let created = created.unwrap_or(report.started_at);
     let waited = report.started_at.duration_since(created).as_millis();
-    u64::try_from(waited).unwrap_or(0) + report.phases.claim_ms
+    u64::try_from(waited)
+        .unwrap_or(0)
+        .saturating_add(report.phases.claim_ms)
 }
 
 /// What is said of one of several errands, until it can be passed on.

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use wire::api::{ApiError, ErrorKind};
+
+use super::Course;
 use super::board::State;
 use super::flight::Flight;
-use super::{Course, Stop};
 use crate::clock;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
@@ -23,17 +25,14 @@ impl Course<'_> {
         &mut self,
         reporter: &mut dyn Reporter,
         interrupts: &mut Interrupts,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<ApiError>, Error> {
         let run = self.run();
         let mut interrupted = false;
-        {
+        let launched = {
             let mut launching = std::pin::pin!(self.launch(reporter));
             loop {
                 tokio::select! {
-                    launched = &mut launching => {
-                        launched?;
-                        break;
-                    }
+                    launched = &mut launching => break launched,
                     () = interrupts.next() => {
                         if interrupted {
                             return Err(Error::Left { run });
@@ -42,18 +41,40 @@ impl Course<'_> {
                     }
                 }
             }
-        }
+        };
+        let silence = match launched {
+            // What runs is not left alone because nothing more can be started for now.
+            Err(Error::Api { source, .. })
+                if source.kind == ErrorKind::Unavailable && self.is_anything_known() =>
+            {
+                Some(*source)
+            }
+            launched => {
+                launched?;
+                None
+            }
+        };
         if interrupted {
             self.interrupted(reporter, interrupts).await?;
         }
-        Ok(())
+        Ok(silence)
+    }
+
+    fn is_anything_known(&self) -> bool {
+        self.flights.iter().any(|flight| flight.execution.is_some())
     }
 
     async fn launch(&mut self, reporter: &mut dyn Reporter) -> Result<(), Error> {
+        if self.needs_inputs {
+            self.send_inputs_again(reporter).await?;
+            self.needs_inputs = false;
+        }
         if self.stop.is_some() {
+            self.look_for_the_unasked().await?;
             self.give_up_waiting(reporter);
             return Ok(());
         }
+        self.ask_for_the_unasked(reporter).await?;
         while self.board.waiting() > 0 {
             let running = self.board.started();
             let free = self
@@ -62,51 +83,109 @@ impl Course<'_> {
             let Some(&first) = self.board.next_waiting(1.min(free), |_| true).first() else {
                 break;
             };
+            self.may_start()?;
             let job = self.plan.job(first);
             let plan = &self.plan;
             let limit = free.min(EXECUTION_LIMIT);
             let tasks = self.board.next_waiting(limit, |task| plan.job(task) == job);
-            self.start(&tasks, reporter).await?;
+            self.start(&tasks).await?;
+            self.ask_for_the_unasked(reporter).await?;
         }
         Ok(())
     }
 
-    /// Starts tasks of one job as one execution.
-    async fn start(&mut self, tasks: &[u32], reporter: &mut dyn Reporter) -> Result<(), Error> {
+    /// Writes the start of tasks of one job. From then on it may run, whatever becomes of the question.
+    async fn start(&mut self, tasks: &[u32]) -> Result<(), Error> {
         let begun = Instant::now();
-        let session = self.session;
-        let start = self.plan.start(self.run(), self.next_start, tasks);
-        self.write_documents(&start).await?;
-        // From here on it may run, whatever becomes of the answer.
-        let number = self.next_start;
-        self.next_start += 1;
-        let asked = submit::ask_once(session, &start).await;
-        let execution = match asked {
-            Ok(execution) => execution,
-            Err(error) => {
-                if error.leaves_it_open() {
-                    self.flights.push(Flight::new(start, None));
-                }
-                return Err(error);
-            }
-        };
-        for &task in tasks {
-            self.board.set(task, State::Started(number));
+        let mut start = self.plan.start(self.run(), self.next_start, tasks);
+        start.by.clone_from(&self.me);
+        self.calls += 1;
+        if !self.write_documents(&start).await? {
+            // Another sortie drives this run too: what it has started is not started again.
+            return self.learn_starts().await;
         }
+        for &task in tasks {
+            self.board.set(task, State::Started(start.start));
+        }
+        self.next_start += 1;
+        self.flights.push(Flight::unasked(start));
         self.phases.submit += clock::ms(begun);
-        reporter.event(&Event::Started {
-            run: self.run(),
-            execution: execution.short(),
-            tasks: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
-        });
-        self.flights.push(Flight::new(start, Some(execution)));
         Ok(())
     }
 
-    /// The run's documents, and its first start, at once: none of them needs another.
-    async fn write_documents(&mut self, start: &wire::contract::Start) -> Result<(), Error> {
+    /// Asks for the executions of starts that are written.
+    async fn ask_for_the_unasked(&mut self, reporter: &mut dyn Reporter) -> Result<(), Error> {
+        for i in 0..self.flights.len() {
+            let Some(flight) = self.flights.get(i).filter(|flight| flight.unasked) else {
+                continue;
+            };
+            let begun = Instant::now();
+            self.calls += 1;
+            let asked = if flight.anothers_until.is_some() {
+                let known = submit::look(self.session, &flight.start, &[]).await?;
+                match known {
+                    Some(execution) => Ok(execution),
+                    None if flight.is_anothers() => continue,
+                    None => submit::ask_once(self.session, &flight.start).await,
+                }
+            } else {
+                submit::ask_once(self.session, &flight.start).await
+            };
+            let execution = match asked {
+                Ok(execution) => execution,
+                Err(error) => {
+                    if !error.leaves_it_open() {
+                        self.take_back(i);
+                    }
+                    return Err(error);
+                }
+            };
+            reporter.event(&Event::Started {
+                run: self.run(),
+                execution: execution.short(),
+                tasks: execution.task_count,
+            });
+            if let Some(flight) = self.flights.get_mut(i) {
+                flight.unasked = false;
+                flight.execution = Some(execution);
+            }
+            self.phases.submit += clock::ms(begun);
+        }
+        Ok(())
+    }
+
+    /// The run is being ended: what was heard of is to be cancelled, what was not is not asked for again.
+    async fn look_for_the_unasked(&mut self) -> Result<(), Error> {
+        let unasked = |flight: &Flight| flight.unasked;
+        while let Some(i) = self.flights.iter().position(unasked) {
+            let Some(flight) = self.flights.get_mut(i) else {
+                break;
+            };
+            match submit::look(self.session, &flight.start, &[]).await? {
+                Some(execution) => {
+                    flight.execution = Some(execution);
+                    flight.unasked = false;
+                }
+                None => self.take_back(i),
+            }
+        }
+        Ok(())
+    }
+
+    /// What Cloud Run has refused is not started.
+    fn take_back(&mut self, i: usize) {
+        let flight = self.flights.remove(i);
+        let tasks: Vec<u32> = self.board.in_start(flight.start.start).collect();
+        for task in tasks {
+            self.board.set(task, State::Waiting);
+        }
+    }
+
+    /// The run's documents, and its first start, at once: none of them needs another. False: there is another
+    /// start of this number.
+    async fn write_documents(&mut self, start: &wire::contract::Start) -> Result<bool, Error> {
         let session = self.session;
-        let Some(unwritten) = self.unwritten.take() else {
+        let Some(unwritten) = &self.unwritten else {
             return submit::write_start(session, start).await;
         };
         let plan = async {
@@ -115,12 +194,13 @@ impl Course<'_> {
                 None => Ok(()),
             }
         };
-        tokio::try_join!(
+        let ((), (), written) = tokio::try_join!(
             submit::record(session, &self.record),
             plan,
             submit::write_start(session, start),
-        )
-        .map(drop)
+        )?;
+        self.unwritten = None;
+        Ok(written)
     }
 
     /// What waits will not be started any more.
@@ -163,7 +243,7 @@ impl Course<'_> {
             result: &result,
         });
         if self.manner.fail_fast && result.exit_code != 0 && self.stop.is_none() {
-            self.stop = Some(Stop::FailFast);
+            self.fail_fast(reporter);
         }
         self.results.push(result);
     }

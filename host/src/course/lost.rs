@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use wire::names::Attempt;
+
 use super::Course;
 use super::board::State;
 use super::flight::Flight;
@@ -58,9 +60,6 @@ impl Course<'_> {
                 continue;
             };
             let open: Vec<u32> = self.board.in_start(flight.start.start).collect();
-            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let total: u32 = flight.start.tasks.iter().map(|range| range.count).sum();
-            let unexplained = (flight.ended_tasks() + count(open.len())).saturating_sub(total);
             if flight.has_ended() {
                 if !open.is_empty() {
                     calls += self.explain_all(i, open, reporter).await?;
@@ -68,14 +67,21 @@ impl Course<'_> {
                 if let Some(flight) = self.flights.get_mut(i) {
                     flight.close();
                 }
-            } else if unexplained > flight.asked {
+            } else if flight.unexplained(open.len()) > flight.asked {
                 calls += self.explain_ended(i, open, reporter).await?;
+                let left = self.board.in_start(self.start_of(i)).count();
                 if let Some(flight) = self.flights.get_mut(i) {
-                    flight.asked = unexplained;
+                    flight.asked = flight.unexplained(left);
                 }
             }
         }
         Ok(calls)
+    }
+
+    fn start_of(&self, i: usize) -> u32 {
+        self.flights
+            .get(i)
+            .map_or(u32::MAX, |flight| flight.start.start)
     }
 
     /// What Cloud Run says of an execution's tasks, by their numbers within it.
@@ -108,8 +114,8 @@ impl Course<'_> {
             self.flights.push(other);
             return Ok(2);
         }
-        self.send_home_lost(i, open, platform, reporter).await?;
-        Ok(2)
+        let calls = 1 + pages(platform.len());
+        Ok(calls + self.send_home_lost(i, open, platform, reporter).await?)
     }
 
     /// Its execution goes on, but some of them have ended.
@@ -123,17 +129,33 @@ impl Course<'_> {
             return Ok(0);
         };
         let mut platform = self.platform(flight).await?;
-        let calls = 1 + u32::try_from(platform.len() / 1000).unwrap_or(0);
+        let mut calls = 1 + pages(platform.len());
         let code = |task: &Task| task.last_attempt_result.as_ref()?.exit_code;
         // A twin's work goes on elsewhere; that is looked for when its execution is over.
         platform.retain(|_, task| task.completion_time.is_some() && code(task) != Some(TWIN));
         let ended = |task: &u32| {
-            flight
-                .index(*task)
-                .is_some_and(|i| platform.contains_key(&i))
+            let index = flight.index(*task);
+            index.is_some_and(|index| platform.contains_key(&index))
         };
-        let open = open.into_iter().filter(ended).collect();
-        self.send_home_lost(i, open, platform, reporter).await?;
+        let ended: HashSet<u32> = open.into_iter().filter(ended).collect();
+        if ended.is_empty() {
+            return Ok(calls);
+        }
+        // What has ended by now may have reported since the reports were listed.
+        let start = flight.start.start;
+        let wanted = |attempt: Attempt| attempt.start == start && ended.contains(&attempt.task);
+        let bucket = &self.session.bucket;
+        let (found, listed) = self.reports.newest(bucket, wanted, reporter).await?;
+        calls += listed;
+        let lost = ended.into_iter().filter(|task| !found.contains_key(task));
+        let mut lost: Vec<u32> = lost.collect();
+        lost.sort_unstable();
+        for written in found.into_values() {
+            let errand = self.report(written);
+            self.run_errands(vec![errand], reporter).await?;
+        }
+        // One whose report cannot be used is open still, and explained when its execution is over.
+        calls += self.send_home_lost(i, lost, platform, reporter).await?;
         Ok(calls)
     }
 
@@ -141,8 +163,12 @@ impl Course<'_> {
     ///
     /// An answer to `:run` may be lost, its execution not yet be listed, and the question be asked again.
     async fn working_twin(&self, flight: &Flight) -> Result<Option<Flight>, Error> {
-        let known = flight.execution.as_ref().map(|e| e.name.as_str());
-        let twin = submit::look(self.session, &flight.start, known).await?;
+        let known = self
+            .flights
+            .iter()
+            .filter_map(|flight| flight.execution.as_ref());
+        let known: Vec<&str> = known.map(|execution| execution.name.as_str()).collect();
+        let twin = submit::look(self.session, &flight.start, &known).await?;
         Ok(twin.map(|twin| Flight::new(flight.start.clone(), Some(twin))))
     }
 
@@ -152,8 +178,8 @@ impl Course<'_> {
         open: Vec<u32>,
         platform: HashMap<u32, Task>,
         reporter: &mut dyn Reporter,
-    ) -> Result<(), Error> {
-        let claimed = self.reports.claimed(&self.session.bucket).await?;
+    ) -> Result<u32, Error> {
+        let (claimed, calls) = self.reports.claimed(&self.session.bucket).await?;
         let claimed: HashSet<u32> = claimed.iter().map(|attempt| attempt.task).collect();
         let mut errands = Vec::new();
         for task in open {
@@ -173,7 +199,8 @@ impl Course<'_> {
             };
             errands.push(self.lost(task, lost));
         }
-        self.run_errands(errands, reporter).await
+        self.run_errands(errands, reporter).await?;
+        Ok(calls)
     }
 
     /// Only what the platform has failed is tried again: a command that failed would fail once more.
@@ -184,7 +211,8 @@ impl Course<'_> {
         reporter: &mut dyn Reporter,
     ) -> bool {
         let left = self.board.tried_again(task) < self.manner.retries;
-        if explanation.cause != Cause::Platform || !left || self.stop.is_some() {
+        let started = self.stop.is_none() && self.may_start().is_ok();
+        if explanation.cause != Cause::Platform || !left || !started {
             return false;
         }
         let tries = self.board.try_again(task) + 1;
@@ -197,4 +225,9 @@ impl Course<'_> {
         reporter.event(&Event::Warning(&text));
         true
     }
+}
+
+/// The pages that so many things take after the first.
+fn pages(n: usize) -> u32 {
+    u32::try_from(n / 1000).unwrap_or(u32::MAX)
 }

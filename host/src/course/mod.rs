@@ -15,9 +15,10 @@ mod silence;
 
 pub(crate) use plan::{Plan, UsedJob};
 pub(crate) use prepare::reckon;
-pub use resume::Resume;
 pub(crate) use resume::{Known, know, read_record};
+pub use resume::{Resume, Trust};
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use wire::api::{ApiError, ErrorKind};
@@ -30,7 +31,7 @@ use crate::event::{Event, Progress, Reporter};
 use crate::exit_code;
 use crate::interrupts::Interrupts;
 use crate::request::{Manner, Out, Request};
-use crate::results::{Landing, Phases, Reports, Tail, TaskResult};
+use crate::results::{Ending, Landing, Phases, Reports, Tail, TaskResult};
 use crate::run::RunResult;
 use crate::session::Session;
 
@@ -77,6 +78,16 @@ pub(crate) struct Course<'a> {
     stop: Option<Stop>,
     spent: f64,
     rows: Rows,
+    /// A task found an input gone: it is to be sent before anything else is started.
+    needs_inputs: bool,
+    /// How often a task was started again for that.
+    resent: HashMap<u32, u32>,
+    /// Tells this sortie's starts from another's.
+    me: String,
+    /// Calls made since the last look, other than by looking.
+    calls: u32,
+    /// Whether tasks may be started: of a run that this machine has not started, only if the user says so.
+    may_start: bool,
 }
 
 /// What is needed to send inputs once more.
@@ -124,6 +135,11 @@ impl<'a> Beginning<'a> {
             stop: None,
             spent: 0.0,
             rows: Rows::default(),
+            needs_inputs: false,
+            resent: HashMap::new(),
+            calls: 0,
+            me: RunId::new().to_string(),
+            may_start: true,
         }
     }
 }
@@ -149,7 +165,10 @@ impl Course<'_> {
         let mut silence = Silence::default();
         let mut calls = 0;
         loop {
-            self.launch_patiently(reporter, interrupts).await?;
+            if let Some(error) = self.launch_patiently(reporter, interrupts).await? {
+                silence.lasts(&error, reporter);
+                self.session.revive().await?;
+            }
             if self.board.all_home() {
                 return Ok(());
             }
@@ -184,7 +203,10 @@ impl Course<'_> {
         reporter: &mut dyn Reporter,
         interrupts: &mut Interrupts,
     ) -> Result<(), Error> {
-        self.launch_patiently(reporter, interrupts).await?;
+        let silence = self.launch_patiently(reporter, interrupts).await?;
+        if let Some(error) = silence {
+            return Err(Error::api("cannot start all of the run")(error));
+        }
         let waiting = self.board.waiting();
         if waiting > 0 {
             let text = format!(
@@ -198,16 +220,16 @@ impl Course<'_> {
 
     /// One look at everything that is under way; says how many calls it took.
     async fn look(&mut self, reporter: &mut dyn Reporter) -> Result<u32, Look> {
-        let mut calls = flight::refresh(self.session, self.run(), &mut self.flights).await?;
-        let going_on = self.stop.is_none();
+        let mut calls = std::mem::take(&mut self.calls);
+        calls += flight::refresh(self.session, self.run(), &mut self.flights).await?;
         if self.flights.iter().any(|flight| !flight.is_over()) {
             self.tail.look(self.session, self.run(), reporter).await;
         }
         calls += self.bring_home(reporter).await?;
-        if going_on && self.stop == Some(Stop::FailFast) {
-            self.fail_fast(reporter).await;
+        self.mind_the_cost(reporter);
+        if self.stop.is_some() {
+            calls += self.cancel_the_rest(reporter).await;
         }
-        self.mind_the_cost(reporter).await;
         if reporter.wants_rows() {
             calls += self
                 .rows
@@ -277,13 +299,14 @@ impl Course<'_> {
     }
 
     fn exit_code(&self) -> i32 {
-        let interrupted = |code| code == exit_code::INTERRUPTED;
         match &self.results[..] {
             [only] if self.record.tasks == 1 => only.exit_code,
             all if all.iter().all(|task| task.exit_code == 0) => exit_code::SUCCESS,
             // One that failed, or a limit, cancelled the others.
             _ if matches!(self.stop, Some(Stop::FailFast | Stop::Cost)) => exit_code::BATCH_FAILED,
-            all if all.iter().any(|task| interrupted(task.exit_code)) => exit_code::INTERRUPTED,
+            all if all.iter().any(|task| task.outcome == Ending::Cancelled) => {
+                exit_code::INTERRUPTED
+            }
             _ => exit_code::BATCH_FAILED,
         }
     }

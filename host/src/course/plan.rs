@@ -51,6 +51,7 @@ impl Plan {
             start,
             job: job.map(|job| job.name.clone()).unwrap_or_default(),
             timeout_s: job.and_then(|job| job.timeout_s),
+            by: String::new(),
             tasks: Vec::new(),
             specs: Vec::new(),
         };
@@ -101,6 +102,20 @@ impl Plan {
                 });
             }
         }
+    }
+
+    /// Whether a start says of its tasks what the plan does: a task may write what looks like one.
+    pub(crate) fn has_made(&self, start: &Start) -> bool {
+        let tasks = start
+            .tasks
+            .iter()
+            .flat_map(|range| range.task..range.task + range.count);
+        let tasks: Vec<u32> = tasks.collect();
+        let made = Start {
+            by: start.by.clone(),
+            ..self.start(start.run, start.start, &tasks)
+        };
+        made == *start
     }
 
     fn job_number(&mut self, document: &Start) -> u32 {

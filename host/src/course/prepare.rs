@@ -45,7 +45,7 @@ impl<'a> Course<'a> {
             tokio::try_join!(asking, staging)?
         };
         let begun = Instant::now();
-        let mut specs = specs(&needs.works, &inputs, &staged);
+        let mut specs = specs(request.tasks.len(), &needs.works, &inputs, &staged);
         let bytes = staged.iter().map(|staged| staged.bytes).sum();
         let used = settle_timeouts(&needs.jobs, &jobs, &needs.job_of, &mut specs, bytes)?;
         let sources = submit::place_specs(session, run, specs).await?;
@@ -244,6 +244,7 @@ fn record(
         planned,
         parallel: window,
         job: jobs.first().cloned().unwrap_or_default(),
+        jobs: jobs.get(1..).unwrap_or_default().to_vec(),
         claude: claude_spans(&request.tasks),
     }
 }
@@ -348,7 +349,7 @@ fn check_cost(
 }
 
 /// Every work's spec, its inputs filled in.
-fn specs(works: &[&Arc<Work>], all: &[InputSource], staged: &[Staged]) -> Vec<Spec> {
+fn specs(tasks: usize, works: &[&Arc<Work>], all: &[InputSource], staged: &[Staged]) -> Vec<Spec> {
     let by_source: HashMap<&InputSource, &Input> = all
         .iter()
         .zip(staged.iter().map(|staged| &staged.input))
@@ -362,7 +363,7 @@ fn specs(works: &[&Arc<Work>], all: &[InputSource], staged: &[Staged]) -> Vec<Sp
         spec.inputs = staged(&work.inputs);
         spec.post_inputs = staged(&work.post_inputs);
         // Many tasks share the bucket: each sends its logs less often.
-        let crowd = u64::try_from(works.len() / 100).unwrap_or(0);
+        let crowd = u64::try_from(tasks / 100).unwrap_or(0);
         spec.log_interval_ms = spec.log_interval_ms.max((crowd * 1000).min(30_000));
         spec
     };

@@ -1,15 +1,18 @@
 //! Coming back to a run, with the bucket alone.
 
+use std::collections::HashSet;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use wire::api::ErrorKind;
 use wire::bucket::List;
-use wire::contract::{Document, RunPlan, RunRecord, SORTIE_RUN, Start};
+use wire::contract::{Document, RunPlan, RunRecord, SORTIE_RUN, SpecSource, Start, TaskRange};
 use wire::names::RunId;
 
 use super::board::{Board, State};
 use super::flight::Flight;
 use super::plan::Plan;
 use super::{Beginning, Course};
+use crate::cloud_run::Execution;
 use crate::cost::Rate;
 use crate::error::Error;
 use crate::request::{Manner, Out};
@@ -19,8 +22,22 @@ use crate::submit;
 /// A start with ten thousand specs of its own has a few hundred kilobytes, with small ones inline as many more.
 const DOCUMENT_LIMIT: u64 = 64 << 20;
 
+/// No run has more tasks.
+const MOST_TASKS: u32 = 1_000_000;
+
 /// Documents that are read at once.
 const AT_ONCE: usize = 16;
+
+/// Who vouches for what the bucket says is to be started: tasks may create objects there, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// This machine, which has started the run.
+    Machine,
+    /// The user.
+    User,
+    /// Nobody: nothing is started.
+    Nobody,
+}
 
 /// How to go on with a run.
 #[derive(Debug, Clone)]
@@ -31,6 +48,8 @@ pub struct Resume {
     pub retries: u32,
     /// Whether the output of an only task is shown.
     pub show: bool,
+    /// Who vouches for what the bucket says is to be started.
+    pub trust: Trust,
     /// Whether what is brought home stays in the bucket, too.
     pub keep: bool,
 }
@@ -40,14 +59,24 @@ pub struct Resume {
 pub(crate) struct Known {
     pub(crate) record: RunRecord,
     pub(crate) starts: Vec<Start>,
-    /// By start.
-    pub(crate) executions: Vec<Option<crate::cloud_run::Execution>>,
+    /// By start: the oldest first, and any twin of it.
+    pub(crate) executions: Vec<Vec<Execution>>,
+}
+
+impl Known {
+    /// Every execution, twins included.
+    pub(crate) fn all_executions(&self) -> impl Iterator<Item = &Execution> {
+        self.executions.iter().flatten()
+    }
 }
 
 /// What the bucket says of a run; `None`: nothing.
 pub(crate) async fn read_record(session: &Session, run: RunId) -> Result<Option<RunRecord>, Error> {
     match session.bucket.read(&run.record(), DOCUMENT_LIMIT).await {
-        Ok((_, json)) => RunRecord::from_json(&json).map(Some).map_err(unreadable),
+        Ok((_, json)) => {
+            let record = RunRecord::from_json(&json).map_err(unreadable)?;
+            check_record(&record, run).map(|()| Some(record))
+        }
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::api("cannot read what the run is")(error)),
     }
@@ -59,7 +88,15 @@ pub(crate) async fn know(session: &Session, run: RunId) -> Result<Known, Error> 
         return Err(Error::usage(format!("run `{run}` was never started"))
             .with_hint("type its `sortie run` again"));
     };
-    let starts = read_starts(session, run).await?;
+    let elsewhere = |there: &str, here: &str| !there.is_empty() && there != here;
+    if elsewhere(&record.project, &session.project) || elsewhere(&record.region, &session.region) {
+        let (project, region) = (&record.project, &record.region);
+        return Err(
+            Error::usage(format!("run `{run}` is in `{project}`, region `{region}`"))
+                .with_hint(format!("add `--project {project} --region {region}`")),
+        );
+    }
+    let starts = read_starts(session, &record).await?;
     let executions = find_executions(session, &record, &starts).await?;
     Ok(Known {
         record,
@@ -68,7 +105,65 @@ pub(crate) async fn know(session: &Session, run: RunId) -> Result<Known, Error> 
     })
 }
 
-async fn read_starts(session: &Session, run: RunId) -> Result<Vec<Start>, Error> {
+/// The record comes from a bucket in which tasks may create objects: its names become directories here.
+fn check_record(record: &RunRecord, run: RunId) -> Result<(), Error> {
+    let refuse = |why: &str| {
+        let why = format!("it {why}");
+        Err(Error::local(
+            "cannot trust what the bucket says of the run",
+            why,
+        ))
+    };
+    if record.run != run {
+        return refuse("is about another run");
+    }
+    if record.tasks == 0 || record.tasks > MOST_TASKS {
+        return refuse("has an impossible number of tasks");
+    }
+    if record.names.is_empty() {
+        return Ok(());
+    }
+    let names: HashSet<&String> = record.names.iter().collect();
+    if names.len() != record.tasks as usize {
+        return refuse("does not name each task once");
+    }
+    for name in names {
+        if crate::task_file::check_name(name).is_err() {
+            return refuse("names a task as no directory can be named");
+        }
+    }
+    Ok(())
+}
+
+/// A start comes from a bucket in which tasks may create objects.
+fn is_possible(start: &Start, record: &RunRecord, name: &str) -> bool {
+    let jobs = &record.jobs;
+    let known = start.job == record.job || jobs.contains(&start.job);
+    let mut next: u64 = 0;
+    let fits = start.tasks.iter().all(|range| {
+        let in_order = u64::from(range.index) == next;
+        next += u64::from(range.count);
+        in_order
+            && u64::from(range.task) + u64::from(range.count) <= u64::from(record.tasks)
+            && range.step <= 1
+            && range.spec <= MOST_TASKS
+    });
+    let specs = start.specs.iter().map(|source| match source {
+        SpecSource::Objects { first, count } if *first <= MOST_TASKS => u64::from(*count),
+        SpecSource::Objects { .. } => u64::MAX / 4,
+        _ => 1,
+    });
+    let specs = specs.fold(0, u64::saturating_add);
+    start.run == record.run
+        && name == record.run.start(start.start)
+        && known
+        && fits
+        && next <= 10_000
+        && specs <= 10_000
+}
+
+async fn read_starts(session: &Session, record: &RunRecord) -> Result<Vec<Start>, Error> {
+    let run = record.run;
     let prefix = run.starts();
     let mut names = Vec::new();
     let mut next: Option<String> = None;
@@ -89,10 +184,12 @@ async fn read_starts(session: &Session, run: RunId) -> Result<Vec<Start>, Error>
     let read = names.into_iter().map(|name| async move {
         let read = session.bucket.read(&name, DOCUMENT_LIMIT).await;
         let (_, json) = read.map_err(Error::api("cannot read a start of the run"))?;
-        Start::from_json(&json).map_err(unreadable)
+        let start = Start::from_json(&json).ok();
+        Ok::<_, Error>(start.filter(|start| is_possible(start, record, &name)))
     });
     let read = stream::iter(read).buffered(AT_ONCE);
-    let mut starts: Vec<Start> = read.try_collect().await?;
+    let read: Vec<Option<Start>> = read.try_collect().await?;
+    let mut starts: Vec<Start> = read.into_iter().flatten().collect();
     starts.sort_by_key(|start| start.start);
     Ok(starts)
 }
@@ -102,21 +199,24 @@ async fn find_executions(
     session: &Session,
     record: &RunRecord,
     starts: &[Start],
-) -> Result<Vec<Option<crate::cloud_run::Execution>>, Error> {
-    let mut found = vec![None; starts.len()];
+) -> Result<Vec<Vec<Execution>>, Error> {
+    let mut found = vec![Vec::new(); starts.len()];
     let mut jobs: Vec<&str> = starts.iter().map(|start| start.job.as_str()).collect();
     jobs.sort_unstable();
     jobs.dedup();
     for job in jobs {
         let all = submit::executions(session, job, record.run).await?;
-        for (slot, start) in found.iter_mut().zip(starts) {
-            let uri = submit::start_uri(session, record.run, start.start);
-            let of = |e: &&crate::cloud_run::Execution| {
-                start.job == job && e.template.env(SORTIE_RUN) == Some(uri.as_str())
+        // A list begins with the newest.
+        for execution in all.into_iter().rev() {
+            let uri = execution.template.env(SORTIE_RUN).map(str::to_owned);
+            let of = |start: &Start| {
+                let name = submit::start_uri(session, record.run, start.start);
+                start.job == job && uri.as_deref() == Some(name.as_str())
             };
-            // Of twins the one that was accepted first has the claims; the last of a list is the oldest.
-            if let Some(execution) = all.iter().rfind(of) {
-                *slot = Some(execution.clone());
+            if let Some(at) = starts.iter().position(of)
+                && let Some(slot) = found.get_mut(at)
+            {
+                slot.push(execution);
             }
         }
     }
@@ -147,28 +247,31 @@ impl<'a> Course<'a> {
             tasks: vec![None; record.tasks as usize],
             ..Plan::default()
         };
+        // What tasks do is told by what was written before anything ran, and by nothing that tasks could write.
         if record.planned {
-            for part in read_plan(session, run).await?.jobs {
+            for part in read_plan(session, &record).await?.jobs {
                 plan.learn(&part);
             }
+        } else if let Some(first) = starts.first().filter(|first| first.start == 0) {
+            plan.learn(first);
         }
         let mut board = Board::new(record.tasks);
-        for start in &starts {
-            if !record.planned {
-                plan.learn(start);
+        let mut flights = Vec::with_capacity(starts.len());
+        let mut next_start = 0;
+        for (start, executions) in starts.into_iter().zip(executions) {
+            if !plan.has_made(&start) {
+                continue;
             }
-            for range in &start.tasks {
-                for task in range.task..range.task.saturating_add(range.count) {
-                    board.set(task, State::Started(start.start));
-                }
+            for task in start
+                .tasks
+                .iter()
+                .flat_map(|range| range.task..range.task + range.count)
+            {
+                board.set(task, State::Started(start.start));
             }
+            next_start = start.start + 1;
+            flights.extend(adopt(start, executions, how.trust == Trust::Machine));
         }
-        let next_start = starts.last().map_or(0, |last| last.start + 1);
-        let flights: Vec<Flight> = starts
-            .into_iter()
-            .zip(executions)
-            .map(|(start, execution)| Flight::new(start, execution))
-            .collect();
         let beginning = Beginning {
             rates: rates(session, &plan, &flights),
             session,
@@ -184,6 +287,7 @@ impl<'a> Course<'a> {
         course.board = board;
         course.flights = flights;
         course.next_start = next_start;
+        course.may_start = how.trust != Trust::Nobody;
         course.keep = how.keep;
         course.open_tail(how.show)?;
         Ok(course)
@@ -198,6 +302,44 @@ impl<'a> Course<'a> {
         Ok(self.board.count() - self.board.home())
     }
 
+    /// Takes over what another sortie, that drives the same run, has started since.
+    pub(super) async fn learn_starts(&mut self) -> Result<(), Error> {
+        let starts = read_starts(self.session, &self.record).await?;
+        let executions = find_executions(self.session, &self.record, &starts).await?;
+        for (start, executions) in starts.into_iter().zip(executions) {
+            if start.start < self.next_start || !self.plan.has_made(&start) {
+                continue;
+            }
+            for task in start
+                .tasks
+                .iter()
+                .flat_map(|range| range.task..range.task + range.count)
+            {
+                if self.board.state(task) != Some(State::Home) {
+                    self.board.set(task, State::Started(start.start));
+                }
+            }
+            self.next_start = start.start + 1;
+            self.flights.extend(adopt(start, executions, true));
+        }
+        Ok(())
+    }
+
+    /// Whether more may be started; the bucket alone does not vouch for what would be.
+    pub(super) fn may_start(&self) -> Result<(), Error> {
+        if self.may_start {
+            return Ok(());
+        }
+        let run = self.run();
+        let waiting = crate::text::count(u64::from(self.board.waiting()), "task", "tasks");
+        Err(Error::usage(format!(
+            "{waiting} would have to be started, and this machine has not started run `{run}`"
+        ))
+        .with_hint(format!(
+            "if you trust who did: `sortie wait --start-the-rest {run}`"
+        )))
+    }
+
     /// Leaves all other tasks out.
     pub(crate) fn only(&mut self, task: u32) {
         for other in (0..self.board.count()).filter(|&other| other != task) {
@@ -206,10 +348,49 @@ impl<'a> Course<'a> {
     }
 }
 
-async fn read_plan(session: &Session, run: RunId) -> Result<RunPlan, Error> {
-    let read = session.bucket.read(&run.plan(), DOCUMENT_LIMIT).await;
+/// The executions of a start; one of ours that has none was perhaps never asked for.
+fn adopt(start: Start, executions: Vec<Execution>, remembered: bool) -> Vec<Flight> {
+    if executions.is_empty() {
+        let age = jiff::Timestamp::now().duration_since(start.run.created_at());
+        let recent = age < jiff::SignedDuration::from_hours(24);
+        return vec![if remembered && recent {
+            Flight::anothers(start)
+        } else {
+            Flight::new(start, None)
+        }];
+    }
+    let flight = |execution| Flight::new(start.clone(), Some(execution));
+    executions.into_iter().map(flight).collect()
+}
+
+async fn read_plan(session: &Session, record: &RunRecord) -> Result<RunPlan, Error> {
+    let read = session
+        .bucket
+        .read(&record.run.plan(), DOCUMENT_LIMIT)
+        .await;
     let (_, json) = read.map_err(Error::api("cannot read the run's plan"))?;
-    RunPlan::from_json(&json).map_err(unreadable)
+    let plan = RunPlan::from_json(&json).map_err(unreadable)?;
+    let possible = |part: &Start| {
+        let mut counts = part.tasks.iter().map(|range| u64::from(range.count));
+        let tasks = counts.try_fold(0_u64, u64::checked_add);
+        let in_range = |range: &TaskRange| {
+            u64::from(range.task) + u64::from(range.count) <= u64::from(record.tasks)
+                && range.step <= 1
+                && range.spec <= MOST_TASKS
+        };
+        let specs = part.specs.iter().all(|source| match source {
+            SpecSource::Objects { first, count } => *first <= MOST_TASKS && *count <= MOST_TASKS,
+            _ => true,
+        });
+        tasks.is_some_and(|tasks| tasks <= u64::from(record.tasks))
+            && part.tasks.iter().all(in_range)
+            && specs
+    };
+    if !plan.jobs.iter().all(possible) {
+        let why = "it has impossible numbers";
+        return Err(Error::local("cannot trust the run's plan", why));
+    }
+    Ok(plan)
 }
 
 fn rates(session: &Session, plan: &Plan, flights: &[Flight]) -> Vec<Option<Rate>> {

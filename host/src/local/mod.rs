@@ -26,7 +26,7 @@ use wire::api::RetryConfig;
 
 use crate::cost::Prices;
 use crate::error::Error;
-use crate::settings::{Cloud, Endpoints, Local, Sandbox, Shape};
+use crate::settings::{Cloud, Endpoints, Local, LocalSecret, Sandbox, Shape};
 
 /// Google refuses names that begin with `goog`, so this can never be somebody's real bucket.
 const BUCKET: &str = "goog-sortie-local";
@@ -59,6 +59,7 @@ pub(crate) struct Keeper {
     program: PathBuf,
     data_dir: PathBuf,
     idle: Duration,
+    secrets: Vec<LocalSecret>,
 }
 
 impl Keeper {
@@ -72,6 +73,7 @@ impl Keeper {
             program,
             data_dir: data_dir.to_owned(),
             idle: local.idle,
+            secrets: local.secrets.clone(),
         })
     }
 
@@ -88,7 +90,9 @@ impl Keeper {
     /// Starts it again if it is gone. It comes back at its old address and with its old token, and knows what ran when
     /// it died: that has failed.
     pub(crate) async fn revive(&self) -> Result<(), Error> {
-        self.find_or_start().await.map(drop)
+        let found = self.find_or_start().await?;
+        // They were in its memory alone.
+        secrets::provide(&found, &self.secrets).await.map(drop)
     }
 
     async fn find_or_start(&self) -> Result<process::Found, Error> {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use wire::contract::RunRecord;
 use wire::names::RunId;
 
-use crate::course::{Resume, read_record};
+use crate::course::{Resume, Trust, read_record};
 use crate::error::Error;
 use crate::event::Reporter;
 use crate::request::Out;
@@ -63,6 +63,7 @@ pub(crate) async fn gather(
         retries: 0,
         show: false,
         keep: true,
+        trust: Trust::Nobody,
     };
     let (result, _) = crate::run::fetch(session, run, how, None, reporter).await?;
     let numbers = result.tasks.iter().map(|task| task.index);

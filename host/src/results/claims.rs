@@ -59,6 +59,11 @@ impl Claims {
         }
     }
 
+    /// Whether the attempt's claim was read.
+    pub(crate) fn knows(&self, objects: &AttemptObjects) -> bool {
+        matches!(self.0.get(&(objects.run, objects.attempt)), Some(Some(_)))
+    }
+
     /// The attempts that are known to be claimed.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> + '_ {
         self.0.keys().map(|(_, attempt)| *attempt)

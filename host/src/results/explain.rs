@@ -123,8 +123,8 @@ fn ended(result: &AttemptResult) -> Explanation {
             Some("give it a `--timeout` that leaves time to save the outputs"),
         ),
         (None, None, Some(EXHAUSTED)) => platform(format!("a quota is used up{said}")),
+        (None, None, None | Some(0)) => own("its container exited with 0 and said nothing", None),
         (None, None, Some(_)) => platform(format!("Cloud Run ended it{said}")),
-        (None, None, None) => own("its container exited with 0 and said nothing", None),
     }
 }
 
@@ -175,6 +175,11 @@ mod tests {
                 r#"{"lastAttemptResult":{"status":{"code":13,"message":"Internal error."}}}"#,
                 "Internal error",
                 Cause::Platform,
+            ),
+            (
+                r#"{"lastAttemptResult":{"status":{}}}"#,
+                "exited with 0",
+                Cause::Own,
             ),
             (
                 r#"{"lastAttemptResult":{"status":{"code":8,"message":"Quota exceeded."}}}"#,

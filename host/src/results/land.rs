@@ -15,7 +15,7 @@ use wire::names::{AttemptObjects, RunId, Stream};
 use super::claims::Claims;
 use super::collected;
 use super::explain::{Cause, Explanation};
-use super::landing::{Landing, REPORT, is_landed};
+use super::landing::{Landed, Landing, REPORT};
 use super::logs::{self, Gaps, Logs};
 use super::outputs::{self, Fetched};
 use super::reports::Found;
@@ -81,10 +81,11 @@ pub async fn land(
         read_ms,
     } = found;
     let end = claude_code::end_of(&report);
-    if is_landed(place.target, place.run, place.task) {
+    let landed = Landed::read(place.target, place.run, place.task);
+    if let Some(landed) = landed.filter(|landed| landed.is(report.attempt)) {
         let claude = place.claude.then(|| claude_code::read(place.target, end));
         let cargo = Cargo {
-            fetched: Fetched::of_report(&report),
+            fetched: Fetched::of_report(&report, landed.outputs_problem),
             claude: claude.transpose()?.map(Box::new),
             before_ms: read_ms,
             ..Cargo::default()
@@ -105,7 +106,7 @@ pub async fn land(
     let collected = collected::fetch(bucket, &objects, &report, dir).await?;
     lost.extend(collected.lost);
     let claude = converse(place, dir, end).await?;
-    write_report(dir, &report)?;
+    write_report(dir, &report, fetched.problem.as_deref())?;
     let mut done = collected.done;
     // Outputs that could not be used stay in the bucket, for whoever wants to look.
     let usable = fetched.problem.is_none();
@@ -201,7 +202,8 @@ fn resume(
     Ok((landing, logs, false))
 }
 
-fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
+/// The container's report, and what was found wrong with its outputs here.
+fn write_report(dir: &Path, report: &Report, outputs_problem: Option<&str>) -> Result<(), Error> {
     // The streams and the outputs lie beside it as files.
     let mut report = report.clone();
     report.stdout.inline = None;
@@ -212,7 +214,11 @@ fn write_report(dir: &Path, report: &Report) -> Result<(), Error> {
             outputs.archive = Archive::None;
         }
     }
-    write_json(dir, &json!(report))
+    let mut json = json!(report);
+    if let Some(problem) = outputs_problem {
+        json["outputs_problem"] = json!(problem);
+    }
+    write_json(dir, &json)
 }
 
 fn write_json(dir: &Path, value: &serde_json::Value) -> Result<(), Error> {
@@ -306,7 +312,9 @@ pub async fn land_lost(
     let mut fetched = Fetched::default();
     let end = claude::End::Killed;
     let claude;
-    if is_landed(place.target, place.run, place.task) {
+    let landed = Landed::read(place.target, place.run, place.task);
+    // A report that is here already says more than that there is none.
+    if landed.is_some_and(|landed| landed.is_a_report()) {
         let read = place.claude.then(|| claude_code::read(place.target, end));
         claude = read.transpose()?.map(Box::new);
     } else {

@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
-use wire::names::RunId;
+use wire::names::{Attempt, RunId};
 
 use crate::error::Error;
 
@@ -17,34 +18,43 @@ pub(super) const REPORT: &str = "report.json";
 pub struct Landing {
     target: PathBuf,
     beside: PathBuf,
+    /// Tells another sortie that this one is at work here.
+    _lock: std::fs::File,
     settled: bool,
 }
 
 impl Landing {
-    /// Makes the directory: beside its place, or inside it if that is there already and empty (it may be a mount
-    /// point, or the shell's own working directory).
+    /// Makes the directory: beside its place, or inside it if that is there already (it may be a mount point, the
+    /// shell's own working directory, or hold what an earlier look has landed).
     pub fn begin(target: &Path, run: RunId, task: u32) -> Result<Self, Error> {
-        let name = format!(".sortie-{run}-{task}.partial");
-        let beside = if target.is_dir() {
-            target.join(name)
-        } else {
-            target.with_file_name(name)
-        };
         let make = || {
-            // Left by a sortie that was killed: it is ours by its name, and no result.
-            match fs::remove_dir_all(&beside) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            fs::create_dir_all(&beside)
+            let stem = format!(".sortie-{run}-{task}.");
+            let place = if target.is_dir() {
+                target
+            } else {
+                let parent = target.parent().unwrap_or(Path::new("/"));
+                fs::create_dir_all(parent)?;
+                parent
+            };
+            remove_abandoned(place, &stem);
+            let beside = tempfile::Builder::new()
+                .prefix(&stem)
+                .suffix(SUFFIX)
+                .permissions(permissions())
+                .tempdir_in(place)?
+                .keep();
+            let lock = std::fs::File::open(&beside)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok((beside, lock))
         };
-        make().map_err(|error| {
+        let (beside, lock) = make().map_err(|error: io::Error| {
             Error::local(format!("cannot make `{}`", target.display()), error)
                 .with_hint("name a directory that can be written with `--out`")
         })?;
         Ok(Self {
             target: target.to_owned(),
             beside,
+            _lock: lock,
             settled: false,
         })
     }
@@ -54,14 +64,15 @@ impl Landing {
         &self.beside
     }
 
-    /// Moves it into place. `sync`: what it holds is about to be deleted elsewhere.
+    /// Moves it into place, over what an earlier look may have landed. `sync`: what it holds is about to be deleted
+    /// elsewhere.
     pub fn settle(mut self, sync: bool) -> Result<PathBuf, Error> {
         let settle = || -> io::Result<()> {
             if sync {
                 let dir = fs::File::open(&self.beside)?;
                 rustix::fs::syncfs(dir.file())?;
             }
-            if self.beside.parent() == Some(&self.target) {
+            if self.beside.parent() == Some(&self.target) || self.target.is_dir() {
                 move_up(&self.beside, &self.target)
             } else {
                 fs::rename(&self.beside, &self.target)
@@ -86,10 +97,37 @@ impl Drop for Landing {
     }
 }
 
+const SUFFIX: &str = ".partial";
+
+/// As `mkdir` makes them: it becomes the user's own directory.
+fn permissions() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(0o777)
+}
+
+/// What a sortie left that was killed is ours by its name, and no result; one that is locked is being written.
+fn remove_abandoned(place: &Path, stem: &str) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(stem) || !name.ends_with(SUFFIX) {
+            continue;
+        }
+        let free = std::fs::File::open(entry.path())
+            .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if free {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Moves entries in, over those of an earlier landing; the report last, for it says that the rest is there.
 fn move_up(from: &Path, into: &Path) -> io::Result<()> {
+    make_way(&into.join(REPORT))?;
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
         if name != REPORT {
+            make_way(&into.join(&name))?;
             fs::rename(from.join(&name), into.join(&name))?;
         }
     }
@@ -97,22 +135,56 @@ fn move_up(from: &Path, into: &Path) -> io::Result<()> {
     fs::remove_dir(from)
 }
 
-/// Whether this very task's results are in place already, as they are when a run is waited for twice.
-pub(crate) fn is_landed(target: &Path, run: RunId, task: u32) -> bool {
-    #[derive(Deserialize)]
-    struct Landed {
-        run: RunId,
-        attempt: Attempt,
-    }
-    #[derive(Deserialize)]
-    struct Attempt {
-        task: u32,
-    }
-    let Ok(json) = fs::read(target.join(REPORT)) else {
-        return false;
+fn make_way(path: &Path) -> io::Result<()> {
+    let gone = match fs::symlink_metadata(path) {
+        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
     };
-    serde_json::from_slice::<Landed>(&json)
-        .is_ok_and(|landed| landed.run == run && landed.attempt.task == task)
+    match gone {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this very task's results are in place already, of whatever attempt.
+pub(crate) fn is_landed(target: &Path, run: RunId, task: u32) -> bool {
+    Landed::read(target, run, task).is_some()
+}
+
+/// What lies in a task's place, if it is of this run and task.
+#[derive(Debug, Deserialize)]
+pub(super) struct Landed {
+    run: RunId,
+    attempt: LandedAttempt,
+    /// What the host found wrong with its outputs.
+    #[serde(default)]
+    pub(super) outputs_problem: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LandedAttempt {
+    task: u32,
+    start: Option<u32>,
+    retry: Option<u32>,
+}
+
+impl Landed {
+    pub(super) fn read(target: &Path, run: RunId, task: u32) -> Option<Self> {
+        let json = fs::read(target.join(REPORT)).ok()?;
+        let landed: Self = serde_json::from_slice(&json).ok()?;
+        (landed.run == run && landed.attempt.task == task).then_some(landed)
+    }
+
+    /// Whether it is this very attempt's report, and not another's, nor a word that there is none.
+    pub(super) fn is(&self, attempt: Attempt) -> bool {
+        self.attempt.start == Some(attempt.start) && self.attempt.retry == Some(attempt.retry)
+    }
+
+    /// Whether any attempt has reported.
+    pub(super) fn is_a_report(&self) -> bool {
+        self.attempt.start.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +218,36 @@ mod tests {
             2,
             "nothing is left beside"
         );
+    }
+
+    #[test]
+    fn it_lands_over_what_an_earlier_look_has_landed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("o");
+        for content in ["lost", "found"] {
+            let landing = Landing::begin(&target, RunId::new(), 0).unwrap();
+            fs::create_dir(landing.path().join("output")).unwrap();
+            fs::write(landing.path().join("output/f"), content).unwrap();
+            fs::write(landing.path().join(REPORT), "{}").unwrap();
+            landing.settle(false).unwrap();
+        }
+        assert_eq!(
+            fs::read_to_string(target.join("output/f")).unwrap(),
+            "found"
+        );
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn two_at_work_do_not_disturb_each_other_and_what_was_abandoned_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, run) = (dir.path().join("o"), RunId::new());
+        let abandoned = dir.path().join(format!(".sortie-{run}-0.x.partial"));
+        fs::create_dir(&abandoned).unwrap();
+        let one = Landing::begin(&target, run, 0).unwrap();
+        let other = Landing::begin(&target, run, 0).unwrap();
+        assert!(!abandoned.exists());
+        assert!(one.path().exists() && one.path() != other.path());
     }
 
     #[test]

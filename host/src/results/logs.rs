@@ -92,12 +92,14 @@ impl Logs {
         gaps: Gaps,
         show: &mut Show<'_>,
     ) -> Result<(), Error> {
+        let prefix = self.objects.logs();
+        let from = format!("{prefix}{:08}", self.next);
+        let mut page_token: Option<String> = None;
         loop {
-            let prefix = self.objects.logs();
-            let from = format!("{prefix}{:08}", self.next);
             let list = List {
                 prefix: &prefix,
                 start_offset: Some(&from),
+                page: page_token.as_deref(),
                 ..List::default()
             };
             let page = bucket
@@ -110,6 +112,10 @@ impl Logs {
                 else {
                     continue;
                 };
+                // A second name for a number that was read, or a number that has no next, is no chunk of ours.
+                let Some(next) = sequence.checked_add(1).filter(|_| sequence >= self.next) else {
+                    continue;
+                };
                 if sequence > self.next && gaps == Gaps::Wait {
                     return Ok(());
                 }
@@ -117,11 +123,12 @@ impl Logs {
                 let chunk = bucket.read(&object.name, CHUNK_LIMIT).await;
                 let (_, bytes) = chunk.map_err(Error::api("cannot read the logs"))?;
                 self.append(stream, &bytes)?;
-                self.next = sequence + 1;
+                self.next = next;
                 show(stream, &bytes);
             }
-            if page.next.is_none() {
-                return Ok(());
+            match page.next {
+                Some(token) => page_token = Some(token),
+                None => return Ok(()),
             }
         }
     }

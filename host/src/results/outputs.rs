@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use archive::{Policy, Unpacked, Unpacker};
@@ -35,13 +35,14 @@ pub(super) struct Fetched {
 
 impl Fetched {
     /// Those that a report tells of.
-    pub(super) fn of_report(report: &Report) -> Self {
+    pub(super) fn of_report(report: &Report, problem: Option<String>) -> Self {
         let unpacked = Unpacked {
             bytes: report.outputs.bytes,
             ..Unpacked::default()
         };
         Self {
             unpacked,
+            problem,
             ..Self::default()
         }
     }
@@ -143,6 +144,12 @@ async fn unpack<R: Read + Send + 'static>(
     limit: u64,
 ) -> Result<Fetched, Error> {
     let output = dir.to_owned();
+    // Nobody waits any more: the thread must not go on writing into a directory that is being removed.
+    let wanted = Arc::new(());
+    let reader = Wanted {
+        reader,
+        by: Arc::downgrade(&wanted),
+    };
     let unpacked = blocking(move || unpack_blocking(reader, &output, sha256.as_deref(), limit));
     match unpacked.await? {
         Ok(fetched) => Ok(fetched),
@@ -197,6 +204,21 @@ fn is_ours(error: &archive::Error) -> bool {
             .and_then(|inner| inner.downcast_ref::<ApiError>())
             .is_some_and(|error| error.kind != ErrorKind::Corrupt),
         _ => false,
+    }
+}
+
+/// Ends when nobody wants it any more.
+struct Wanted<R> {
+    reader: R,
+    by: Weak<()>,
+}
+
+impl<R: Read> Read for Wanted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.by.strong_count() == 0 {
+            return Err(io::Error::other("nobody waits for it any more"));
+        }
+        self.reader.read(buffer)
     }
 }
 

@@ -59,11 +59,11 @@ impl Reports {
         self.refused.insert(objects.key.clone());
     }
 
-    /// The attempts of the run that were claimed, by a listing.
-    pub async fn claimed(&mut self, bucket: &Bucket) -> Result<HashSet<Attempt>, Error> {
+    /// The attempts of the run that were claimed, by a listing; and how many calls it took.
+    pub async fn claimed(&mut self, bucket: &Bucket) -> Result<(HashSet<Attempt>, u32), Error> {
         let listed = self.claims.list(bucket, self.run).await;
-        listed.map_err(Error::api("cannot list the run's claims"))?;
-        Ok(self.claims.attempts().collect())
+        let calls = listed.map_err(Error::api("cannot list the run's claims"))?;
+        Ok((self.claims.attempts().collect(), calls))
     }
 
     /// The newest report of every task, among attempts that are wanted, whose claim holds; and how many calls it took.
@@ -73,18 +73,46 @@ impl Reports {
         wanted: impl Fn(Attempt) -> bool,
         reporter: &mut dyn Reporter,
     ) -> Result<(BTreeMap<u32, Written>, u32), Error> {
-        let list = written(bucket, self.run).await;
+        let list = written(bucket, self.run, &self.run.reports()).await;
         let (all, mut calls) = list.map_err(Error::api("cannot list the run's reports"))?;
+        let (newest, asked) = self.choose(bucket, all, wanted, reporter).await?;
+        calls += asked;
+        Ok((newest, calls))
+    }
+
+    /// Likewise, of one task.
+    pub async fn newest_of(
+        &mut self,
+        bucket: &Bucket,
+        task: u32,
+        wanted: impl Fn(Attempt) -> bool,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Option<Written>, Error> {
+        let prefix = format!("{}{task}.", self.run.reports());
+        let list = written(bucket, self.run, &prefix).await;
+        let (all, _) = list.map_err(Error::api("cannot list the task's reports"))?;
+        let (mut newest, _) = self.choose(bucket, all, wanted, reporter).await?;
+        Ok(newest.remove(&task))
+    }
+
+    async fn choose(
+        &mut self,
+        bucket: &Bucket,
+        all: Vec<Written>,
+        wanted: impl Fn(Attempt) -> bool,
+        reporter: &mut dyn Reporter,
+    ) -> Result<(BTreeMap<u32, Written>, u32), Error> {
         let candidates: Vec<Written> = all
             .into_iter()
             .filter(|written| wanted(written.objects.attempt))
             .filter(|written| !self.refused.contains(&written.objects.key))
             .collect();
-        let asked = self
-            .claims
-            .prepare(bucket, self.run, candidates.len())
-            .await;
-        calls += asked.map_err(Error::api("cannot list the run's claims"))?;
+        let unknown = candidates
+            .iter()
+            .filter(|w| !self.claims.knows(&w.objects))
+            .count();
+        let asked = self.claims.prepare(bucket, self.run, unknown).await;
+        let calls = asked.map_err(Error::api("cannot list the run's claims"))?;
         let mut newest: BTreeMap<u32, Written> = BTreeMap::new();
         for written in candidates {
             let objects = &written.objects;
@@ -111,14 +139,17 @@ impl Reports {
 }
 
 /// Every report there is, by name and metadata, forgeries included; and how many calls it took.
-async fn written(bucket: &Bucket, run: RunId) -> Result<(Vec<Written>, u32), ApiError> {
-    let prefix = run.reports();
+async fn written(
+    bucket: &Bucket,
+    run: RunId,
+    prefix: &str,
+) -> Result<(Vec<Written>, u32), ApiError> {
     let mut all = Vec::new();
     let mut calls = 0;
     let mut next: Option<String> = None;
     loop {
         let query = List {
-            prefix: &prefix,
+            prefix,
             page: next.as_deref(),
             ..List::default()
         };

@@ -12,12 +12,14 @@ pub use standing::{Standing, TaskStanding, TaskState, standing};
 
 use std::collections::BTreeSet;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use wire::bucket::List;
 use wire::contract::RunRecord;
 use wire::names::{RUNS, RunId};
 
-use crate::course::{Known, know};
+use crate::cloud_run::Execution;
+use crate::course::know;
 use crate::error::{Error, chain};
 use crate::record::ShortName;
 use crate::session::Session;
@@ -82,14 +84,14 @@ pub fn find_task(record: &RunRecord, text: &str) -> Result<u32, Error> {
 
 /// Cancels what is under way of a run; says how many executions that were, and what went wrong.
 pub async fn cancel(session: &Session, run: RunId) -> Result<(u32, Vec<String>), Error> {
-    let Known { executions, .. } = know(session, run).await?;
-    let open = executions.into_iter().flatten().filter(|e| !e.ended());
-    let cancels = open.map(|execution| async move {
-        let cancelled = session.cloud_run.cancel(&execution.name).await;
-        cancelled.map_err(|error| chain(&error))
-    });
-    let answers = join_all(cancels).await;
-    let failures: Vec<String> = answers.iter().filter_map(|a| a.clone().err()).collect();
+    let known = know(session, run).await?;
+    let open: Vec<&Execution> = known.all_executions().filter(|e| !e.ended()).collect();
+    let cancels = open
+        .iter()
+        .map(|e| session.cloud_run.cancel(&e.name).boxed());
+    let answers = join_all(cancels.collect::<Vec<_>>()).await;
+    let failures = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let failures: Vec<String> = failures.map(|error| chain(error)).collect();
     let count = u32::try_from(answers.len() - failures.len()).unwrap_or(u32::MAX);
     Ok((count, failures))
 }

@@ -55,7 +55,7 @@ pub async fn overview(
     let mut runs = list_runs(session, wire::names::RUNS).await?;
     runs.sort_by_key(|run| std::cmp::Reverse(*run));
     let reading = runs.into_iter().take(LOOKED_AT);
-    let reading = reading.map(|run| async move { read_record(session, run).await });
+    let reading = reading.map(|run| read_usable_record(session, run));
     let reading = stream::iter(reading).buffered(AT_ONCE);
     // A run whose record is gone is about to be swept by the bucket's own rule.
     let reading = reading.try_filter_map(|record| async move { Ok(record) });
@@ -70,12 +70,26 @@ pub async fn overview(
         .collect())
 }
 
+/// A record that another version wrote, or a task, is nobody's reason not to see the others.
+pub(super) async fn read_usable_record(
+    session: &Session,
+    run: RunId,
+) -> Result<Option<RunRecord>, Error> {
+    match read_record(session, run).await {
+        Err(Error::Local { source, .. }) => {
+            tracing::debug!(%run, error = %source, "left aside");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
 /// The executions of these runs.
-async fn executions_of(
+pub(super) async fn executions_of(
     session: &Session,
     records: &[RunRecord],
 ) -> Result<BTreeMap<RunId, Vec<Execution>>, Error> {
-    let mut jobs: Vec<&str> = records.iter().map(|record| record.job.as_str()).collect();
+    let mut jobs: Vec<&str> = records.iter().flat_map(RunRecord::all_jobs).collect();
     jobs.sort_unstable();
     jobs.dedup();
     let mut all: BTreeMap<RunId, Vec<Execution>> = BTreeMap::new();

@@ -5,16 +5,17 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use wire::api::ErrorKind;
 use wire::bucket::List;
-use wire::contract::SORTIE_RUN;
-use wire::names::{RunId, StartUri};
+use wire::names::RunId;
 
 use super::list_runs;
+use super::overview::{executions_of, read_usable_record};
 use crate::cloud_run::Execution;
-use crate::course::read_record;
 use crate::error::{Error, chain};
 use crate::record::LocalRecord;
 use crate::session::Session;
-use crate::submit;
+
+/// A run with a plan may wait for somebody to go on with it.
+const UNFINISHED: Duration = Duration::from_hours(48);
 
 /// Objects that are deleted at once.
 const AT_ONCE: usize = 16;
@@ -32,7 +33,19 @@ pub struct Removed {
 ///
 /// `force`: even if it runs; it is cancelled first.
 pub async fn remove(session: &Session, run: RunId, force: bool) -> Result<Removed, Error> {
-    let executions = executions(session, run).await?;
+    let record = read_usable_record(session, run).await?;
+    if let Some(record) = &record
+        && record.owner != session.owner
+        && !force
+    {
+        return Err(Error::usage(format!("run `{run}` is `{}`'s", record.owner))
+            .with_hint(format!("`sortie rm --force {run}` removes it all the same")));
+    }
+    let executions = match record {
+        Some(record) => executions_of(session, &[record]).await?.remove(&run),
+        None => None,
+    };
+    let executions = executions.unwrap_or_default();
     for execution in executions.iter().filter(|execution| !execution.ended()) {
         if !force {
             return Err(
@@ -57,19 +70,6 @@ pub async fn remove(session: &Session, run: RunId, force: bool) -> Result<Remove
     removed.objects = remove_objects(session, run).await?;
     LocalRecord::remove(&session.data_dir, run)?;
     Ok(removed)
-}
-
-async fn executions(session: &Session, run: RunId) -> Result<Vec<Execution>, Error> {
-    let Some(record) = read_record(session, run).await? else {
-        return Ok(Vec::new());
-    };
-    let all = submit::executions(session, &record.job, run).await?;
-    Ok(all.into_iter().filter(|e| run_of(e) == Some(run)).collect())
-}
-
-fn run_of(execution: &Execution) -> Option<RunId> {
-    let uri: StartUri = execution.template.env(SORTIE_RUN)?.parse().ok()?;
-    Some(uri.run)
 }
 
 /// The record goes last: while anything is left, the run can be found and removed again.
@@ -131,23 +131,32 @@ pub async fn sweep(
     let now = jiff::Timestamp::now();
     let limit = now.checked_sub(how.older_than);
     let limit = limit.map_err(|error| Error::local("cannot reckon with that age", error))?;
-    let mut removed = Removed::default();
+    // What waits for somebody to start it is over only when nobody has come for so long.
+    let unfinished = now.checked_sub(UNFINISHED).unwrap_or(limit);
+    let mut old = Vec::new();
     for run in list_runs(session, wire::names::RUNS).await? {
         // Names are in the order of their making.
         if run.created_at() >= limit {
             break;
         }
-        let record = read_record(session, run).await?;
-        if record.is_some_and(|record| record.owner != session.owner) {
+        // One without a record is the bucket's own rule's to sweep.
+        if let Some(record) = read_usable_record(session, run).await?
+            && record.owner == session.owner
+        {
+            old.push(record);
+        }
+    }
+    let executions = executions_of(session, &old).await?;
+    let mut removed = Removed::default();
+    for record in old {
+        let of = executions.get(&record.run).map_or(&[][..], Vec::as_slice);
+        let open = of.iter().any(|execution| !execution.ended());
+        if open || (record.planned && record.run.created_at() >= unfinished) {
             continue;
         }
-        let open = executions(session, run).await?.iter().any(|e| !e.ended());
-        if open {
-            continue;
-        }
-        tell(&format!("run {run}"));
+        tell(&format!("run {}", record.run));
         if !how.dry_run {
-            let of_run = remove(session, run, false).await?;
+            let of_run = remove(session, record.run, false).await?;
             removed.objects += of_run.objects;
             removed.executions += of_run.executions;
         }
@@ -167,16 +176,14 @@ async fn sweep_jobs(
     let jobs = jobs.map_err(Error::api("cannot list the jobs"))?;
     for job in jobs {
         let short = job.name.rsplit('/').next().unwrap_or_default();
-        let made_for_one = short.starts_with("local-") || short.starts_with("sortie-adhoc-");
-        if !made_for_one || short == session.job || job.create_time.is_none_or(|t| t >= limit) {
+        let old = job.create_time.is_some_and(|time| time < limit);
+        if !session.made_for_one_definition(&job) || short == session.job || !old {
             continue;
         }
         let used = session.cloud_run.executions_since(short, limit).await;
         let used = used.map_err(Error::api("cannot list a job's executions"))?;
-        if used
-            .iter()
-            .any(|e| !e.ended() || e.create_time.is_some_and(|t| t >= limit))
-        {
+        let in_use = |e: &Execution| !e.ended() || e.create_time.is_some_and(|t| t >= limit);
+        if used.iter().any(in_use) {
             continue;
         }
         tell(&format!("job {short}"));

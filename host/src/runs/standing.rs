@@ -75,12 +75,12 @@ pub async fn standing(
         executions,
     } = know(session, run).await?;
     let mut reports = Reports::of(run);
-    let claimed = reports.claimed(&session.bucket).await?;
+    let (claimed, _) = reports.claimed(&session.bucket).await?;
     let (written, _) = reports.newest(&session.bucket, |_| true, reporter).await?;
     // A task's newest start, and whether that is over.
     let mut newest: BTreeMap<u32, (u32, bool)> = BTreeMap::new();
-    for (start, execution) in starts.iter().zip(&executions) {
-        let over = execution.as_ref().is_none_or(Execution::ended);
+    for (start, executions) in starts.iter().zip(&executions) {
+        let over = executions.iter().all(Execution::ended);
         for range in &start.tasks {
             for task in range.task..range.task.saturating_add(range.count) {
                 newest.insert(task, (start.start, over));

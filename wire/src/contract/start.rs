@@ -38,6 +38,9 @@ pub struct RunRecord {
     pub parallel: Option<u32>,
     /// The job that runs it, as Cloud Run names it; of several, the first.
     pub job: String,
+    /// The others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
     /// Those that are runs of Claude Code, whose standard output is its events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claude: Vec<TaskSpan>,
@@ -53,6 +56,12 @@ pub struct TaskSpan {
 }
 
 impl RunRecord {
+    /// Every job, once.
+    pub fn all_jobs(&self) -> impl Iterator<Item = &str> {
+        let others = self.jobs.iter().map(String::as_str);
+        std::iter::once(self.job.as_str()).chain(others)
+    }
+
     /// Whether a task is a run of Claude Code.
     pub fn is_claude(&self, task: u32) -> bool {
         let within = |span: &TaskSpan| {
@@ -86,6 +95,9 @@ pub struct Start {
     /// The task timeout it overrides the job's with, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
+    /// Tells the sortie that wrote it from another that drives the same run; says nothing else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// Covers every `CLOUD_RUN_TASK_INDEX` of the execution once.
     pub tasks: Vec<TaskRange>,
     /// The distinct specs.
@@ -221,6 +233,7 @@ mod tests {
             ],
             job: "j".to_owned(),
             timeout_s: None,
+            by: String::new(),
             specs: vec![
                 spec.clone(),
                 SpecSource::Object(3),
