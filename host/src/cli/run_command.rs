@@ -42,6 +42,7 @@ fn run_tasks(
     request.check()?;
     let mut wishes = arguments.place.into_wishes()?;
     wishes.shape = arguments.shape.into_shape();
+    wishes.dry_run = arguments.dry_run;
     wishes.parallel = request.manner.parallel;
     wishes.secrets = secrets(&request);
     let settings = Settings::resolve(&wishes, env, &here)?;
