@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::arguments::{ClaudeArguments, HowArguments, OutputArguments, RunArguments};
+use super::arguments::{HowArguments, OutputArguments, RunArguments};
+use super::claude::ClaudeArguments;
 use super::tasks::tasks;
 use super::{block_on, human, json};
 use crate::claude_code;
