@@ -11,7 +11,7 @@ mod text;
 
 use std::io::{self, Write};
 
-pub use conversation::{Conversation, ToolResult, Turn};
+pub use conversation::{Conversation, ToolResult, Turn, gist};
 pub use overview::{Fact, Overview, Phase, Row, Tone};
 pub use task::{Log, OutputFile, StepView, Task};
 

@@ -26,7 +26,7 @@ use crate::interrupts::Interrupts;
 use crate::request::{Manner, Out, Request, TaskRequest, Work};
 use crate::results::TaskResult;
 use crate::session::Session;
-use crate::settings::{Environment, Settings, Wishes};
+use crate::settings::{Environment, Settings, Shape, Wishes};
 use crate::stage::InputSource;
 use crate::stream::RunStream;
 
@@ -43,6 +43,12 @@ pub struct CloudRunJobConfig {
     pub environment: Option<String>,
     /// The job, instead of an environment's.
     pub job: Option<String>,
+    /// The image, instead of the environment's.
+    pub image: Option<String>,
+    /// vCPUs, instead of the environment's: 1, 2, 4, 6 or 8.
+    pub cpu: Option<String>,
+    /// Memory, instead of the environment's: `4Gi`.
+    pub memory: Option<String>,
     /// On this machine, whatever the settings say.
     pub local: bool,
     /// Ends a command that was given no timeout of its own.
@@ -93,6 +99,12 @@ impl CloudRunJob {
             region: config.region.clone(),
             bucket: config.gcs_bucket.clone(),
             job: config.job.clone(),
+            shape: Shape {
+                image: config.image.clone(),
+                cpu: config.cpu.clone(),
+                memory: config.memory.clone(),
+                gpu: false,
+            },
             ..Wishes::default()
         };
         let settings = Settings::resolve(&wishes, &Environment::of_process(), &here()?)?;

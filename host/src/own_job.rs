@@ -41,21 +41,29 @@ async fn pinned(shape: &Shape, options: &registry::Options) -> Result<Shape, Err
 /// The label that says who made a job of his own.
 pub(crate) const OWNER_LABEL: &str = "sortie-owner";
 
-/// The job to run in: the environment's own, where the shape is its own.
-pub(crate) async fn ensure(
+/// A job that is to be made, unless it is there.
+pub(crate) struct OwnJob {
+    /// The job it is like.
+    environment: String,
+    pub(crate) name: String,
+    definition: Value,
+}
+
+/// Settles what the job is; `None` where the shape is the environment's own. Nothing is made.
+pub(crate) async fn define(
     cloud_run: &CloudRun,
     environment: &str,
     shape: &Shape,
     options: &registry::Options,
     owner: &str,
-) -> Result<String, Error> {
+) -> Result<Option<OwnJob>, Error> {
     let shape = &pinned(shape, options).await?;
     let base = cloud_run.definition(environment).await;
     let base = base.map_err(Error::api("cannot find the environment's job"))?;
     check(shape, &base)?;
     let template = template(&base, shape);
     if template == base["template"] {
-        return Ok(environment.to_owned());
+        return Ok(None);
     }
     let mut definition = json!({ "template": template });
     if let Some(policy) = base.get("binaryAuthorization") {
@@ -64,17 +72,31 @@ pub(crate) async fn ensure(
     let name = job_name("sortie-adhoc", &definition);
     // Whoever else asks for the same uses the same job: whose it was first is no part of its name.
     definition["labels"] = json!({ "app": "sortie", OWNER_LABEL: label(owner) });
-    let account = base["template"]["template"]["serviceAccount"]
-        .as_str()
-        .unwrap_or("the environment's account")
-        .to_owned();
-    let explained = |error| explain(error, &account);
-    let made = find_or_make(cloud_run, &name, &definition).await;
-    let made = made.map_err(explained).map_err(Error::api(format!(
-        "cannot make a job like `{environment}`"
-    )))?;
-    await_ready(cloud_run, &name, made).await?;
-    Ok(name)
+    Ok(Some(OwnJob {
+        environment: environment.to_owned(),
+        name,
+        definition,
+    }))
+}
+
+impl OwnJob {
+    /// As it will be, for who only wants to know.
+    pub(crate) fn imagined(&self) -> Result<Job, Error> {
+        let mut job = self.definition.clone();
+        job["name"] = json!(self.name);
+        serde_json::from_value(job)
+            .map_err(|error| Error::local("cannot read the environment's job", error))
+    }
+
+    /// Makes it if it is not there, and waits until it can be run.
+    pub(crate) async fn ensure(&self, cloud_run: &CloudRun) -> Result<(), Error> {
+        let account = &self.definition["template"]["template"]["serviceAccount"];
+        let account = account.as_str().unwrap_or("the environment's account");
+        let found = find_or_make(cloud_run, &self.name, &self.definition).await;
+        let found = found.map_err(|error| explain(error, account));
+        let doing = format!("cannot make a job like `{}`", self.environment);
+        await_ready(cloud_run, &self.name, found.map_err(Error::api(doing))?).await
+    }
 }
 
 fn check(shape: &Shape, base: &Value) -> Result<(), Error> {

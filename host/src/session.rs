@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wire::api::{Api, RetryConfig, http_client};
+use wire::api::{Api, ApiError, RetryConfig, http_client};
 use wire::bucket::Bucket;
 use wire::token::{StaticToken, TokenSource, Tokens};
 
@@ -46,6 +46,8 @@ pub struct Session {
     environments: Environments,
     /// Whether `job` is like an environment's, but not it.
     is_own_job: bool,
+    /// That one, where it is not to be made.
+    imagined: Option<Job>,
     /// Where that was settled.
     pub source: String,
     /// Who runs.
@@ -82,6 +84,7 @@ impl Session {
         let endpoints = cloud.endpoints.clone();
         let mut session = Self {
             is_own_job: false,
+            imagined: None,
             bucket,
             cloud_run,
             prices: is_billed.then_some(cloud.prices),
@@ -110,11 +113,31 @@ impl Session {
         } else if !shape.is_none() {
             let options = registry_options(endpoints.as_ref());
             let Self { job, owner, .. } = &session;
-            let made = own_job::ensure(&session.cloud_run, job, &shape, &options, owner).await?;
-            session.job = made;
+            let own = own_job::define(&session.cloud_run, job, &shape, &options, owner).await?;
+            if let Some(own) = &own {
+                session.use_own_job(own, cloud.dry_run).await?;
+            }
             session.is_own_job = true;
         }
         Ok(session)
+    }
+
+    async fn use_own_job(&mut self, own: &own_job::OwnJob, dry_run: bool) -> Result<(), Error> {
+        if dry_run {
+            self.imagined = Some(own.imagined()?);
+        } else {
+            own.ensure(&self.cloud_run).await?;
+        }
+        own.name.clone_into(&mut self.job);
+        Ok(())
+    }
+
+    /// What is known of a job, by its short name.
+    pub(crate) async fn look_at(&self, name: &str) -> Result<Job, ApiError> {
+        match &self.imagined {
+            Some(job) if job.name == name => Ok(job.clone()),
+            _ => self.cloud_run.job(name).await,
+        }
     }
 
     /// The job of a team's environment; without one, the job that the settings say.

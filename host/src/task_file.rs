@@ -23,12 +23,13 @@
 //! A JSON line is one task with the same keys: `{"name": "a", "argv": ["echo", "hi"]}`. Bytes that are no text
 //! are `{"b64": "…"}`.
 
+mod prompt;
+
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
-use claude::Options;
 use serde::Deserialize;
 use wire::contract::{ByteString, Command, Spec, Step};
 
@@ -37,6 +38,7 @@ use crate::error::{Error, chain};
 use crate::request::{TaskRequest, Work};
 use crate::settings::parse_toml;
 use crate::stage::InputSource;
+use prompt::{CLAUDE_KEYS, Claude};
 
 /// What a task may have.
 const KEYS: &[&str] = &[
@@ -96,54 +98,6 @@ struct Task {
     post_inputs: BTreeMap<String, String>,
     prompt: Option<ByteString>,
     claude: Option<Claude>,
-}
-
-/// How Claude Code is asked.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Claude {
-    model: Option<String>,
-    max_turns: Option<u32>,
-    system_prompt: Option<ByteString>,
-    append_system_prompt: Option<ByteString>,
-    #[serde(default)]
-    allowed_tools: Vec<String>,
-    #[serde(default)]
-    disallowed_tools: Vec<String>,
-    #[serde(default)]
-    skip_permissions: bool,
-    output_instructions: Option<bool>,
-    config_dir: Option<String>,
-}
-
-/// What a task's `claude` may have.
-const CLAUDE_KEYS: &[&str] = &[
-    "model",
-    "max_turns",
-    "system_prompt",
-    "append_system_prompt",
-    "allowed_tools",
-    "disallowed_tools",
-    "skip_permissions",
-    "output_instructions",
-    "config_dir",
-];
-
-impl Claude {
-    fn options(self) -> Options {
-        let defaults = Options::default();
-        Options {
-            model: self.model.unwrap_or(defaults.model),
-            max_turns: self.max_turns.unwrap_or(defaults.max_turns),
-            system_prompt: self.system_prompt.map(|text| text.0),
-            append_system_prompt: self.append_system_prompt.map(|text| text.0),
-            allowed_tools: self.allowed_tools,
-            disallowed_tools: self.disallowed_tools,
-            skip_permissions: self.skip_permissions,
-            output_instructions: self.output_instructions.unwrap_or(true),
-            ..Options::default()
-        }
-    }
 }
 
 /// A task as its file has it, and how many copies of it there are to be.

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod claude;
+mod collected;
 mod coming_back;
 mod emulator;
 mod examples;

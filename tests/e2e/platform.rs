@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use wire::api::{Api, RetryConfig, http_client};
 use wire::bucket::{Bucket, NewObject, Precondition};
 use wire::contract::{
-    CLAIM_KEY, Captured, Claim, Document, Outcome, Outputs, Phases, Report, Start, VERSION,
+    CLAIM_KEY, Captured, Claim, Collected, Document, Outcome, Outputs, Phases, Report, Start,
+    VERSION,
 };
 use wire::names::{Attempt, AttemptObjects, StartUri, claim};
 use wire::token::Tokens;
@@ -200,6 +201,16 @@ pub(crate) async fn report(container: Container, code: i32) -> i32 {
 
 /// The end of what [`begin`] began.
 pub(crate) async fn write_report(objects: &AttemptObjects, bucket: &Bucket, code: i32) -> i32 {
+    write_report_with(objects, bucket, code, Vec::new()).await
+}
+
+/// With directories that were collected, as it says.
+pub(crate) async fn write_report_with(
+    objects: &AttemptObjects,
+    bucket: &Bucket,
+    code: i32,
+    collected: Vec<Collected>,
+) -> i32 {
     let now = jiff::Timestamp::now();
     let report = Report {
         version: VERSION,
@@ -222,7 +233,7 @@ pub(crate) async fn write_report(objects: &AttemptObjects, bucket: &Bucket, code
         finished_at: now,
         steps: Vec::new(),
         command: None,
-        collected: Vec::new(),
+        collected,
     };
     let mut object = new_object();
     object

@@ -129,6 +129,8 @@ fn what_is_there_is_fetched_and_the_rest_told_of() {
         .code(0)
         .says("is cancelled");
     machine.sortie(["wait", &run]).enter().code(130);
+    // Its results are here; its containers may take a moment more to be gone.
+    wait_until("it is over", || ended(&machine, &run));
     machine
         .sortie(["cancel", &run])
         .enter()

@@ -225,8 +225,18 @@ fn an_image_of_ones_own_makes_a_job_like_the_environments_once() {
         job.to_owned()
     };
     let flags = ["--image", &app, "--cpu", "2", "--memory", "4Gi"];
+    let dry = [&["run", "--dry-run", "--json"], &flags[..], &command].concat();
+    let forecast = team.sortie(&dry).enter().code(0).lines();
+    let forecast = forecast.last().unwrap();
+    // A minute of 2 CPUs and 4 GiB.
+    assert!(
+        (forecast["least_cost"].as_f64().unwrap() - 0.00264).abs() < 1e-9,
+        "{forecast}"
+    );
+    assert_eq!(team.jobs(), ["crew-default"], "nothing is made");
     let first = run(&flags);
     assert!(first.starts_with("sortie-adhoc-"), "{first}");
+    assert_eq!(forecast["jobs"], json!([first]));
     assert_eq!(run(&flags), first, "the same is used again");
     let made = team.run_api(Method::GET, &format!("jobs/{first}"), None);
     let task = &made["template"]["template"];

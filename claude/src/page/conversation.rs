@@ -192,8 +192,8 @@ fn agent_of(entries: &Value, depth: usize) -> Option<Conversation> {
     Some(reading.conversation)
 }
 
-/// The line of an input that says what is done.
-fn gist(input: &Value) -> String {
+/// The line of a tool's input that says what is done; empty where none does.
+pub fn gist(input: &Value) -> String {
     let telling = [
         "command",
         "file_path",

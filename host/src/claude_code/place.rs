@@ -42,8 +42,8 @@ fn check_program(local: &Local) -> Result<(), Error> {
     }
     let what = format!("there is no `{}` on the `PATH`", claude::PROGRAM);
     Err(Error::usage(what).with_hint(
-        "on this machine a task runs the Claude Code that is installed here: install it, or name an environment of \
-         your project whose image has it",
+        "on this machine a task runs the Claude Code that is installed here: install it, or name an image that has it \
+         with `--image`",
     ))
 }
 

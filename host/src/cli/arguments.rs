@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::claude::ClaudeArguments;
 use super::image::ImageArguments;
 use super::init::InitArguments;
+use super::report::ReportArguments;
 use super::shape::ShapeArguments;
 use crate::error::Error;
 use crate::local::Serve;
@@ -190,87 +192,6 @@ pub(super) struct StepArguments {
     /// An input that only the post commands see, also at `input/NAME`. Repeatable.
     #[arg(long = "post-input", value_name = "[NAME=]PATH", requires = "post")]
     pub(super) post_inputs: Vec<OsString>,
-}
-
-const CLAUDE_HELP: &str = "The key of the API is `ANTHROPIC_API_KEY`: on this machine the value it has here, in a project the environment's secret of that name. Without `--timeout` it ends after 5 minutes.\n\nExit code: Claude Code's own; 124 its timeout; 125 sortie's own \
-failure; 127 there is no Claude Code; 130 interrupted. Several tasks: 0 if all exited with 0, else 1.";
-
-/// What to ask Claude Code, and how.
-#[derive(Debug, Args)]
-#[command(after_help = CLAUDE_HELP)]
-pub(super) struct ClaudeArguments {
-    /// The prompt.
-    #[arg(value_name = "PROMPT", conflicts_with = "prompt_file")]
-    pub(super) prompt: Option<OsString>,
-
-    /// A file with the prompt, of any size; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub(super) prompt_file: Option<PathBuf>,
-
-    /// The model.
-    #[arg(long, value_name = "NAME", default_value = claude::DEFAULT_MODEL)]
-    pub(super) model: String,
-
-    /// Ends it after so many turns.
-    #[arg(long, value_name = "N", default_value_t = claude::DEFAULT_MAX_TURNS)]
-    pub(super) max_turns: u32,
-
-    /// In the place of Claude Code's own system prompt.
-    #[arg(long, value_name = "TEXT", conflicts_with = "system_prompt_file")]
-    pub(super) system_prompt: Option<OsString>,
-
-    /// A file with it.
-    #[arg(long, value_name = "FILE")]
-    pub(super) system_prompt_file: Option<PathBuf>,
-
-    /// After Claude Code's own system prompt.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        conflicts_with = "append_system_prompt_file"
-    )]
-    pub(super) append_system_prompt: Option<OsString>,
-
-    /// A file with it.
-    #[arg(long, value_name = "FILE")]
-    pub(super) append_system_prompt_file: Option<PathBuf>,
-
-    /// A tool it may use unasked: `Read`, `Bash(git log:*)`. Repeatable.
-    #[arg(long = "allowed-tool", value_name = "TOOL")]
-    pub(super) allowed_tools: Vec<String>,
-
-    /// A tool it may not use at all. Repeatable.
-    #[arg(long = "disallowed-tool", value_name = "TOOL")]
-    pub(super) disallowed_tools: Vec<String>,
-
-    /// It may use every tool unasked.
-    #[arg(long)]
-    pub(super) skip_permissions: bool,
-
-    /// Do not tell it where inputs are and outputs go.
-    #[arg(long)]
-    pub(super) no_output_instructions: bool,
-
-    /// Its own directory, as `~/.claude` is: settings, agents, skills. No credentials.
-    #[arg(long, value_name = "DIR")]
-    pub(super) claude_config_dir: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(super) how: HowArguments,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReportArguments {
-    /// The run: in full, by a unique beginning, or by its last eight characters.
-    #[arg(value_name = "RUN")]
-    pub(super) run: String,
-
-    /// Where the page goes [default: sortie-RUN.html]; `-` is standard output.
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) output: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(super) place: PlaceArguments,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use wire::names::Stream;
 
 use super::live::Live;
+use super::talk::Talk;
 use crate::event::{Event, Progress, Reporter};
 use crate::results::{Ending, TaskResult};
 use crate::text::{count, duration, size};
@@ -16,6 +17,8 @@ pub(super) struct Human {
     dim: bool,
     /// On a terminal: lines that tell how it stands, below all others.
     live: Option<Live>,
+    /// Of a run of Claude Code that is watched.
+    talk: Talk,
     /// Beginnings of executions told so far; a run in many tells of the first few.
     started: u32,
 }
@@ -30,6 +33,7 @@ impl Human {
             quiet,
             dim: std::io::stderr().is_terminal(),
             live: None,
+            talk: Talk::default(),
             started: 0,
         }
     }
@@ -248,8 +252,12 @@ impl Reporter for Human {
                 Some(lines) => lines.aside(|| pass_on(*stream, bytes)),
                 None => pass_on(*stream, bytes),
             },
-            // Not for people; what it comes to is told at the end.
-            Event::Claude { .. } => {}
+            // What it comes to is told at the end.
+            Event::Claude { bytes, .. } => {
+                for line in self.talk.hear(bytes) {
+                    self.note(&line);
+                }
+            }
             Event::Cancelling => {
                 self.tell("cancelling; what is saved comes home (Ctrl-C again leaves it)");
             }

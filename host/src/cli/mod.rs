@@ -13,6 +13,7 @@ mod report;
 mod run_command;
 mod shape;
 mod table;
+mod talk;
 mod tasks;
 
 use std::process::ExitCode;

@@ -4,7 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::arguments::ReportArguments;
+use clap::Args;
+
+use super::arguments::PlaceArguments;
 use super::coming_back::{find, interruptible};
 use super::human;
 use crate::error::Error;
@@ -12,6 +14,20 @@ use crate::event::{Event, Reporter};
 use crate::exit_code;
 use crate::report::{Gathered, gather, write};
 use crate::settings::Environment;
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// The run: in full, by a unique beginning, or by its last eight characters.
+    #[arg(value_name = "RUN")]
+    run: String,
+
+    /// Where the page goes [default: sortie-RUN.html]; `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    place: PlaceArguments,
+}
 
 /// Writes the page.
 pub(super) fn report(arguments: ReportArguments, env: &Environment) -> Result<i32, Error> {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::arguments::{ClaudeArguments, HowArguments, OutputArguments, RunArguments};
+use super::arguments::{HowArguments, OutputArguments, RunArguments};
+use super::claude::ClaudeArguments;
 use super::tasks::tasks;
 use super::{block_on, human, json};
 use crate::claude_code;
@@ -41,6 +42,7 @@ fn run_tasks(
     request.check()?;
     let mut wishes = arguments.place.into_wishes()?;
     wishes.shape = arguments.shape.into_shape();
+    wishes.dry_run = arguments.dry_run;
     wishes.parallel = request.manner.parallel;
     wishes.secrets = secrets(&request);
     let settings = Settings::resolve(&wishes, env, &here)?;

@@ -136,6 +136,9 @@ impl Course<'_> {
                 Err(error) => {
                     if !error.leaves_it_open() {
                         self.take_back(i);
+                    } else if let Some(flight) = self.flights.get_mut(i) {
+                        // It may have been heard: next time it is looked for first.
+                        flight.anothers_until = Some(begun);
                     }
                     return Err(error);
                 }

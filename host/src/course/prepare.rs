@@ -296,7 +296,7 @@ async fn ask_about(
 ) -> Result<Vec<Job>, Error> {
     let asking: Vec<_> = names
         .iter()
-        .map(|name| session.cloud_run.job(name).boxed())
+        .map(|name| session.look_at(name).boxed())
         .collect();
     let jobs = try_join_all(asking).await;
     let jobs = jobs.map_err(Error::api("cannot find the environment's job"))?;

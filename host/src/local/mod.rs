@@ -125,6 +125,7 @@ pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<Connected,
         job: job_name("local", &job),
         environments: BTreeMap::new(),
         shape: Shape::default(),
+        dry_run: false,
         prices: Prices::of_region(REGION),
         quota_project: None,
         endpoints: Some(Endpoints {

@@ -42,6 +42,8 @@ pub(super) async fn find_or_start(
     let lock = open_lock(data_dir)?;
     let deadline = Instant::now() + START_PATIENCE;
     let mut started: Option<Instant> = None;
+    // One that was asked to leave may answer for a while: it is no place to go.
+    let mut retired = None;
     while Instant::now() < deadline {
         if is_free(&lock)? {
             // One that we started may not have come so far; or it met another that has left since.
@@ -49,11 +51,14 @@ pub(super) async fn find_or_start(
                 start(program, data_dir, idle)?;
                 started = Some(Instant::now());
             }
-        } else if let Some(found) = find(data_dir, &lock) {
+        } else if let Some(found) = find(data_dir, &lock)
+            && retired != Some(found.pid)
+        {
             if found.program == program_identity(program) || found.is_busy().await {
                 return Ok(found);
             }
             retire(found.pid);
+            retired = Some(found.pid);
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }

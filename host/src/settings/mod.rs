@@ -63,6 +63,8 @@ pub struct Wishes {
     pub secrets: Vec<String>,
     /// What tasks run in, where it is not as an environment has it.
     pub shape: Shape,
+    /// Nothing is to be made or started.
+    pub dry_run: bool,
     /// Nothing will be started: no job has to be named.
     pub any_job: bool,
 }
@@ -156,6 +158,8 @@ pub struct Cloud {
     pub job: String,
     /// What tasks run in, where it is not as that job has it.
     pub shape: Shape,
+    /// Whether no job of that shape is to be made.
+    pub dry_run: bool,
     /// The team's environments.
     pub environments: BTreeMap<String, TeamEnvironment>,
     /// What Cloud Run bills there.

@@ -84,7 +84,8 @@ fn a_tool_with_spaces_and_brackets_is_allowed() {
         ])
         .enter()
         .code(0);
-    done.says_nothing_of("not allowed");
+    done.says_nothing_of("not allowed")
+        .says("Bash: git log --oneline");
     let transcript = desk.json("out/transcript.json").to_string();
     assert!(transcript.contains("first-of-all"), "{transcript}");
 }
