@@ -110,7 +110,8 @@ impl Human {
                     .unwrap_or_default(),
             ]
         };
-        let headings = ["TASK", "RESULT", "CODE", "DURATION", "OUTPUTS", "COST"];
+        let billed = if cost.is_some() { "COST" } else { "" };
+        let headings = ["TASK", "RESULT", "CODE", "DURATION", "OUTPUTS", billed];
         for line in super::table::lines(headings, shown.iter().map(row)) {
             self.note(&line);
         }
