@@ -3,9 +3,10 @@
 use serde_json::json;
 use wire::names::RunId;
 
-use super::arguments::{
-    CancelArguments, FetchArguments, GcArguments, LogsArguments, OutputArguments, PlaceArguments,
-    PsArguments, RmArguments, StatusArguments, WaitArguments,
+use super::arguments::{OutputArguments, PlaceArguments};
+use super::returning_arguments::{
+    CancelArguments, FetchArguments, GcArguments, LogsArguments, PsArguments, RmArguments,
+    StatusArguments, WaitArguments,
 };
 use super::run_command::{absolute, here, interrupts, report_failure, reporter};
 use super::{block_on, human, table};

@@ -10,6 +10,7 @@ mod init;
 mod json;
 mod live;
 mod report;
+mod returning_arguments;
 mod run_command;
 mod shape;
 mod table;

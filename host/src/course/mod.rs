@@ -4,8 +4,10 @@ mod board;
 mod cancel;
 mod flight;
 mod home;
+mod known;
 mod launch;
 mod lost;
+mod needs;
 mod pace;
 mod plan;
 mod prepare;
@@ -13,9 +15,9 @@ mod resume;
 mod rows;
 mod silence;
 
+pub(crate) use known::{Known, know, read_record};
+pub(crate) use needs::reckon;
 pub(crate) use plan::{Plan, UsedJob};
-pub(crate) use prepare::reckon;
-pub(crate) use resume::{Known, know, read_record};
 pub use resume::{Resume, Trust};
 
 use std::collections::HashMap;
