@@ -34,7 +34,8 @@ build-quietly:
 	@$(CARGO) build --quiet --release --package sortie
 
 config: ## make sortie.toml from what `terraform apply` has made
-	@terraform -chdir=terraform output -raw sortie_toml > sortie.toml.new && mv sortie.toml.new sortie.toml || { rm -f sortie.toml.new; exit 1; }
+	@terraform -chdir=terraform output -raw sortie_toml > sortie.toml.new && grep -q '^bucket = ' sortie.toml.new && mv sortie.toml.new sortie.toml || \
+		{ rm -f sortie.toml.new; echo 'there are no settings yet: terraform -chdir=terraform apply' >&2; exit 1; }
 	@echo 'sortie.toml is made: commit it, and type make run TASK=examples/wordcount.toml'
 
 test: ## run the tests; needs Rust, make and a C compiler, no network once the crates are fetched

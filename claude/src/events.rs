@@ -116,11 +116,11 @@ impl Reading {
             .flatten();
         summary
             .errors
-            .extend(errors.filter_map(|error| text(Some(error))));
+            .extend(errors.filter_map(|error| text(Some(error)).map(cut)));
         match kind {
             ResultKind::Success => summary.response = said,
             ResultKind::MaxTurns => {}
-            ResultKind::Error => summary.errors.extend(said),
+            ResultKind::Error => summary.errors.extend(said.map(cut)),
         }
         summary.errors.truncate(ERRORS);
         summary.cost_usd = event
@@ -147,6 +147,17 @@ impl Reading {
 
 fn text(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).map(str::to_owned)
+}
+
+/// An error is for people: what a stranger makes longer is cut.
+fn cut(mut error: String) -> String {
+    const MOST: usize = 16 << 10;
+    if error.len() > MOST {
+        let end = (0..=MOST).rfind(|&end| error.is_char_boundary(end));
+        error.truncate(end.unwrap_or(0));
+        error.push('…');
+    }
+    error
 }
 
 fn number(value: Option<&Value>) -> Option<u64> {

@@ -103,6 +103,7 @@ pub fn write_from_events(events: impl BufRead, out: impl Write) -> io::Result<Wr
 struct Overheard {
     by_call: BTreeMap<String, Vec<Value>>,
     heard: u64,
+    bytes: u64,
 }
 
 impl Overheard {
@@ -119,6 +120,10 @@ impl Overheard {
         let Some(parent) = parent else {
             return Some(message);
         };
+        self.bytes += message.to_string().len() as u64;
+        if self.bytes > SUBAGENTS_LIMIT {
+            return None;
+        }
         let heard = &mut self.heard;
         let messages = self.by_call.entry(parent).or_insert_with(|| {
             *heard += 1;
@@ -164,7 +169,12 @@ fn messages(
     written: &mut Written,
     each: &mut dyn FnMut(Value, &mut Written) -> io::Result<()>,
 ) -> io::Result<()> {
-    line::each(BufReader::new(fs::File::open(path)?), |line| match line {
+    // Its mode is a stranger's, too: what cannot be read is left out, and counted.
+    let Ok(file) = fs::File::open(path) else {
+        written.torn += 1;
+        return Ok(());
+    };
+    line::each(BufReader::new(file), |line| match line {
         Line::Object(line) if is_message(&line) => {
             written.messages += 1;
             each(Value::Object(line), written)
@@ -182,9 +192,16 @@ fn is_message(line: &Map<String, Value>) -> bool {
     kind.is_some_and(|kind| MESSAGES.contains(&kind))
 }
 
+/// So many bytes of sub-agents' messages are inlined; what is beyond is left out, and counted.
+const SUBAGENTS_LIMIT: u64 = 128 << 20;
+
+/// A file that tells an agent's call has some hundred bytes.
+const META_LIMIT: u64 = 64 << 10;
+
 /// Sub-agents that are not inlined yet.
 struct Agents {
     by_call: BTreeMap<String, PathBuf>,
+    budget: u64,
 }
 
 impl Agents {
@@ -199,6 +216,7 @@ impl Agents {
         };
         Self {
             by_call: entries.filter_map(agent).collect(),
+            budget: SUBAGENTS_LIMIT,
         }
     }
 
@@ -231,6 +249,13 @@ impl Agents {
         depth: usize,
     ) -> io::Result<Vec<Value>> {
         written.subagents += 1;
+        // They are held in memory until their result is written.
+        let size = size(agent).unwrap_or(0);
+        let Some(left) = self.budget.checked_sub(size) else {
+            written.torn += 1;
+            return Ok(Vec::new());
+        };
+        self.budget = left;
         let mut all = Vec::new();
         messages(agent, written, &mut |mut message, written| {
             if depth > 0 {
@@ -246,7 +271,7 @@ impl Agents {
 /// The call that started an agent.
 fn call(agent: &Path) -> Option<String> {
     let meta = agent.with_extension("meta.json");
-    size(&meta)?;
+    size(&meta).filter(|&size| size <= META_LIMIT)?;
     let meta: Value = serde_json::from_slice(&fs::read(meta).ok()?).ok()?;
     Some(meta.get("toolUseId")?.as_str()?.to_owned())
 }

@@ -47,22 +47,23 @@ impl Family {
         }
     }
 
-    /// Ends what is left: SIGTERM, a second, SIGKILL.
-    pub(crate) async fn end(&self) {
+    /// Ends what is left: SIGTERM, a second, SIGKILL. Says whether it is gone.
+    pub(crate) async fn end(&self) -> bool {
         if self.is_gone_within(Duration::ZERO).await {
-            return;
+            return true;
         }
         signal_all(Signal::TERM);
         signal_all(Signal::CONT);
         if self.is_gone_within(GRACE).await {
-            return;
+            return true;
         }
         for _ in 0..PERSISTENCE {
             signal_all(Signal::KILL);
             if self.is_gone_within(PAUSE).await {
-                return;
+                return true;
             }
         }
+        false
     }
 
     async fn is_gone_within(&self, time: Duration) -> bool {

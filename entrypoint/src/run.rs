@@ -88,8 +88,17 @@ impl Ended<'_> {
         user: Option<&User>,
         store: &Store,
     ) {
-        self.runner.end_all().await;
-        let fetched = fetch_late(spec, workspace, user, store, self.runner.interrupt).await;
+        // Who grades must not be watched, or helped, by what is graded.
+        let fetched = if self.runner.end_all().await {
+            fetch_late(spec, workspace, user, store, self.runner.interrupt).await
+        } else {
+            let message =
+                "what the command has started could not be ended: nothing is run after it";
+            Err(Stop::Setup(Problem {
+                reason: Reason::Step,
+                message: message.to_owned(),
+            }))
+        };
         if fetched.is_ok() {
             self.runner.after(spec).await;
         }

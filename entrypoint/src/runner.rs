@@ -118,10 +118,11 @@ impl<'a> Runner<'a> {
         Ok(running)
     }
 
-    /// Ends everything that still runs.
-    pub(crate) async fn end_all(&self) {
-        if let Some(family) = &self.family {
-            family.end().await;
+    /// Ends everything that still runs; says whether it is gone.
+    pub(crate) async fn end_all(&self) -> bool {
+        match &self.family {
+            Some(family) => family.end().await,
+            None => true,
         }
     }
 

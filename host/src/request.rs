@@ -167,6 +167,10 @@ impl Work {
                 return Err(Error::usage(what).with_hint("leave one of them out"));
             }
         }
+        if self.spec.post.is_empty() && (self.spec.post_decides || !self.post_inputs.is_empty()) {
+            let what = "there is no post command to decide, or to read post inputs";
+            return Err(Error::usage(what).with_hint("give one: `--post CMD`"));
+        }
         crate::timeout::check(&self.spec)?;
         self.spec.check().map_err(Error::Spec)
     }

@@ -154,7 +154,7 @@ fn a_configuration_is_sent_and_used() {
     claude(&machine, &["Go", "--claude-config-dir", "mine"])
         .enter()
         .code(125)
-        .says("holds credentials")
+        .says("holds what is nobody else's: `.credentials.json`")
         .says(".sortieignore");
 }
 

@@ -20,9 +20,12 @@ SORTIE_STATIC_ENTRYPOINT=$(realpath "$2")
 tests/kit/install.sh podman runc mmdebstrap docker-registry cc:gcc python3
 
 scratch=$(mktemp -d)
+unset CONTAINER_HOST CONTAINER_CONNECTION
+export CONTAINERS_CONF="$scratch/containers.conf" CONTAINERS_STORAGE_CONF="$scratch/storage.conf"
 clean() {
     status=$?
-    podman rm --all --force > /dev/null 2>&1 || true
+    # In our own storage alone, whatever this machine has beside it.
+    [ ! -e "$scratch/storage.conf" ] || podman rm --all --force > /dev/null 2>&1 || true
     umount "$scratch/graph/overlay" 2> /dev/null || true
     rm -rf "$scratch"
     exit "$status"
@@ -51,7 +54,6 @@ EOF
 for name in $(env | sed -n 's/^\(SORTIE_[A-Za-z0-9_]*\)=.*/\1/p'); do
     [ "$name" = SORTIE_STATIC_ENTRYPOINT ] || unset "$name"
 done
-export CONTAINERS_CONF="$scratch/containers.conf" CONTAINERS_STORAGE_CONF="$scratch/storage.conf"
 export SORTIE SORTIE_EMULATOR_IDLE=2min SORTIE_STATIC_ENTRYPOINT SORTIE_CONTAINER_TOOL=podman SCRATCH="$scratch"
 
 # What a slim Debian image leaves out, too.

@@ -83,22 +83,33 @@ fn spec(invocation: Invocation) -> Spec {
     spec
 }
 
+/// What of a configuration directory is the user's own: credentials, and what was said to every project.
+const PRIVATE: &[&str] = &[CREDENTIALS, ".claude.json", "projects", "history.jsonl"];
+
 /// What is sent lies in the bucket, for the team to read.
 fn refuse_credentials(directory: &Path) -> Result<(), Error> {
-    if fs_err::symlink_metadata(directory.join(CREDENTIALS)).is_err() {
-        return Ok(());
-    }
     let ignored = fs_err::read_to_string(directory.join(".sortieignore")).unwrap_or_default();
-    let names = |line: &str| line.trim().trim_start_matches('/') == CREDENTIALS;
-    if ignored.lines().any(names) {
+    let is_ignored = |name: &str| {
+        let means = |line: &str| line.trim().trim_matches('/') == name;
+        let last = ignored
+            .lines()
+            .rfind(|line| means(line.trim_start_matches('!')));
+        last.is_some_and(|line| !line.starts_with('!'))
+    };
+    let is_sent =
+        |name: &&&str| fs_err::symlink_metadata(directory.join(name)).is_ok() && !is_ignored(name);
+    let sent: Vec<&str> = PRIVATE.iter().filter(is_sent).copied().collect();
+    if sent.is_empty() {
         return Ok(());
     }
     let shown = directory.display();
     Err(Error::usage(format!(
-        "`{shown}` holds credentials: `{CREDENTIALS}` would be sent"
+        "`{shown}` holds what is nobody else's: `{}` would be sent",
+        sent.join("`, `")
     ))
     .with_hint(format!(
-        "add a line `{CREDENTIALS}` to `{shown}/.sortieignore`"
+        "a line for each in `{shown}/.sortieignore` leaves them out: `{}`",
+        sent.join("`, `")
     )))
 }
 

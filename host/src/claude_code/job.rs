@@ -203,12 +203,18 @@ fn read(result: TaskResult, run: &str, names: &Names) -> Result<ClaudeCodeJobRes
         .cloned()
         .unwrap_or_default();
     let path = result.directory.join(TRANSCRIPT);
-    let transcript = match fs_err::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(Error::local("cannot read a transcript", error)),
-        Ok(json) => serde_json::from_slice(&json)
-            .map_err(|error| Error::local("cannot read a transcript", error)),
-    }?;
+    let (transcript, unread) = match fs_err::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Vec::new(), None),
+        Err(error) => return Err(Error::local("cannot read a transcript", error)),
+        // What a task has nested too deep must not cost the results of the others.
+        Ok(json) => match serde_json::from_slice(&json) {
+            Ok(transcript) => (transcript, None),
+            Err(error) => (
+                Vec::new(),
+                Some(format!("cannot read the transcript: {error}")),
+            ),
+        },
+    };
     // One that was never started left nothing.
     let (verdict, summary) = match result.claude {
         Some(claude) => (claude.verdict, claude.summary),
@@ -228,7 +234,7 @@ fn read(result: TaskResult, run: &str, names: &Names) -> Result<ClaudeCodeJobRes
         turns: summary.turns,
         verdict,
         denied_tools: summary.denied_tools,
-        error: result.problem.or(said),
+        error: result.problem.or(said).or(unread),
         run: run.to_owned(),
         directory: result.directory,
     })

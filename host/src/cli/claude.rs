@@ -95,6 +95,16 @@ pub(super) fn tasks(
         how,
         ..
     } = arguments;
+    let files = [
+        prompt_file,
+        &arguments.system_prompt_file,
+        &arguments.append_system_prompt_file,
+    ];
+    let dash = |file: &&&Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    if files.iter().filter(dash).count() > 1 {
+        return Err(Error::usage("standard input can be one prompt only")
+            .with_hint("give the others as files"));
+    }
     let prompt = text(prompt.as_ref(), prompt_file.as_deref())?.ok_or_else(|| {
         Error::usage("there is no prompt").with_hint(
             "`sortie claude --input repo=. 'What is in input/repo?'`, or `--prompt-file FILE`",

@@ -52,9 +52,12 @@ impl FromMake {
     }
 }
 
+/// A prompt may well end in the name of a file.
 fn is_task_file(name: &OsStr) -> bool {
-    let kind = Path::new(name).extension();
-    kind.is_some_and(|kind| kind == "toml" || kind == "jsonl")
+    let path = Path::new(name);
+    let kind = path.extension();
+    let looks_so = kind.is_some_and(|kind| kind == "toml" || kind == "jsonl");
+    looks_so && (path.is_file() || !name.as_bytes().iter().any(u8::is_ascii_whitespace))
 }
 
 /// The tasks that the flags, or a task file, describe.
@@ -104,6 +107,13 @@ pub(super) fn finish(
     let post_given = inputs(&how.steps.post_inputs)?;
     let flags = Flags::read(how, given.stdin, env, warnings)?;
     for Described { work, .. } in &mut described {
+        if work.claude && given.inputs.iter().any(|input| input.name.0 == b".claude") {
+            return Err(
+                Error::usage("`.claude` is the name of Claude Code's configuration").with_hint(
+                    "`config_dir` in the task, or `sortie claude --claude-config-dir`, sends one",
+                ),
+            );
+        }
         work.inputs.extend(given.inputs.iter().cloned());
         work.post_inputs.extend(post_given.iter().cloned());
         work.secrets.extend(how.secrets.iter().cloned());

@@ -21,8 +21,8 @@ const RESTARTS: u32 = 2;
 /// So many results are on their way at once.
 const AT_ONCE: usize = 8;
 
-/// So many are brought home before anything else is looked at.
-const AT_A_LOOK: usize = 500;
+/// So many are made ready at a time.
+const AT_A_TIME: usize = 200;
 
 /// What is to be brought home of one task.
 pub(super) struct Errand<'a> {
@@ -71,17 +71,21 @@ impl<'a> Course<'a> {
             |attempt: Attempt| board.state(attempt.task) == Some(State::Started(attempt.start));
         let bucket = &self.session.bucket;
         let (found, mut calls) = self.reports.newest(bucket, wanted, reporter).await?;
-        let mut found = found.into_values().filter(|w| !self.may_come_again(w));
-        let now: Vec<Written> = found.by_ref().take(AT_A_LOOK).collect();
-        let more = found.next().is_some();
-        let errands = now
-            .into_iter()
-            .map(|written| self.report(written))
-            .collect();
-        self.run_errands(errands, reporter).await?;
-        if more {
-            // The rest is listed again, after a look at everything else.
-            return Ok(calls);
+        let found: Vec<Written> = found.into_values().collect();
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            let some: Vec<Written> = found.by_ref().take(AT_A_TIME).collect();
+            let mut errands = Vec::with_capacity(some.len());
+            for written in some {
+                if !self.may_come_again(&written) {
+                    errands.push(self.report(written));
+                }
+            }
+            self.run_errands(errands, reporter).await?;
+            // One of many may end them all: the others do not wait for every result to land.
+            if self.stop.is_some() {
+                calls += self.cancel_the_rest(reporter).await;
+            }
         }
         for (flight, ended) in self.flights.iter_mut().zip(ended) {
             flight.listed = Some(ended);

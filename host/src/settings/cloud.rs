@@ -97,7 +97,7 @@ fn emulator_token(env: &Environment) -> Option<Token> {
 }
 
 fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error> {
-    if let Some(job) = wishes.job.clone().or_else(|| env.text("SORTIE_JOB")) {
+    if let Some(job) = named_job(wishes, env) {
         return Ok(job);
     }
     let wanted = environment(wishes, env);
@@ -106,6 +106,15 @@ fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error>
         None if wishes.any_job => Ok(String::new()),
         None => Err(no_environment(&wanted, &file.environments)),
     }
+}
+
+/// A flag that names an environment is stronger than a variable that names a job.
+fn named_job(wishes: &Wishes, env: &Environment) -> Option<String> {
+    let of_variable = || {
+        env.text("SORTIE_JOB")
+            .filter(|_| wishes.environment.is_none())
+    };
+    wishes.job.clone().or_else(of_variable)
 }
 
 fn environment(wishes: &Wishes, env: &Environment) -> String {
@@ -118,7 +127,7 @@ fn environment(wishes: &Wishes, env: &Environment) -> String {
 /// What is known here is held against what is asked for; what is not, when the job has been read.
 fn check_shape(wishes: &Wishes, env: &Environment, file: &File) -> Result<(), Error> {
     let shape = &wishes.shape;
-    let is_named = wishes.job.is_some() || env.text("SORTIE_JOB").is_some();
+    let is_named = named_job(wishes, env).is_some();
     let known = file.environments.get(&environment(wishes, env));
     let known = known.filter(|_| !is_named);
     let cpu = known.and_then(|environment| environment.cpu.as_deref());

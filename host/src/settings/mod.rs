@@ -341,6 +341,23 @@ mod tests {
     }
 
     #[test]
+    fn a_flags_environment_beats_a_variables_job() {
+        let dir = dir_with(TEAM);
+        let env = env(&[("SORTIE_JOB", "other")]);
+        let of = |environment: Option<&str>| {
+            let wishes = Wishes {
+                environment: environment.map(str::to_owned),
+                ..Wishes::default()
+            };
+            cloud_of(Settings::resolve(&wishes, &env, dir.path()).unwrap()).job
+        };
+        assert_eq!(
+            (of(None).as_str(), of(Some("default")).as_str()),
+            ("other", "j")
+        );
+    }
+
+    #[test]
     fn a_file_cannot_say_where_tokens_go() {
         let dir = dir_with("run_endpoint = 'http://evil.test'\n");
         let error = Settings::resolve(&Wishes::default(), &env(&[]), dir.path()).unwrap_err();
