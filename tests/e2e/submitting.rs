@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::harness::{Done, Machine};
-use crate::platform::{Platform, report};
+use crate::platform::{Platform, begin, report, write_report};
 
 /// What becomes of the answer to the first `:run`, which the server has acted on.
 #[derive(Debug, Clone, Copy)]
@@ -155,4 +155,29 @@ fn a_question_that_arrives_twice_has_one_set_of_results() {
     let result = done.code(0).result();
     assert_eq!(executions, 2, "the platform was asked twice");
     assert_eq!(result["tasks"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn who_comes_back_to_twins_waits_for_the_one_that_works() {
+    let machine = Machine::new();
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let begun = tokio::spawn(async move {
+            let (objects, bucket) = begin(&container).await;
+            (objects, bucket)
+        });
+        // Who finds its attempt claimed leaves at once; the other works on.
+        let Ok((objects, bucket)) = begun.await else {
+            return 75;
+        };
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        write_report(&objects, &bucket, 0).await
+    });
+    let (address, _) = proxy(platform.address.clone(), Fault::Twice);
+    let words = ["run", "-q", "--detach", "-n", "4", "--", "true"];
+    let done = platform.typed_at(&machine, words, &address).enter().code(0);
+    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    assert_eq!(platform.executions().len(), 2);
+    let other = Machine::new();
+    platform.sortie(&other, ["wait", &run]).enter().code(0);
 }

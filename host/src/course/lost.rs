@@ -60,6 +60,10 @@ impl Course<'_> {
                 continue;
             };
             let open: Vec<u32> = self.board.in_start(flight.start.start).collect();
+            if flight.has_ended() && self.has_working_twin(i) {
+                // Its tasks are the other's, and at work.
+                continue;
+            }
             if flight.has_ended() {
                 if !open.is_empty() {
                     calls += self.explain_all(i, open, reporter).await?;
@@ -76,6 +80,12 @@ impl Course<'_> {
             }
         }
         Ok(calls)
+    }
+
+    fn has_working_twin(&self, i: usize) -> bool {
+        let start = self.start_of(i);
+        let mut others = self.flights.iter().enumerate().filter(|(j, _)| *j != i);
+        others.any(|(_, other)| other.start.start == start && !other.has_ended())
     }
 
     fn start_of(&self, i: usize) -> u32 {
