@@ -5,7 +5,8 @@ locals {
 
   # What goes into each image: the recipe and, for both, all that the entrypoint is compiled from.
   entrypoint_files = setunion(
-    ["Cargo.lock", "Cargo.toml", "images/build.sh"],
+    # The Makefile has the compiler's flags, push.sh the recipe for Cloud Build.
+    ["Cargo.lock", "Cargo.toml", "Makefile", "images/build.sh", "images/push.sh"],
     fileset(local.sources, "{archive,entrypoint,wire}/Cargo.toml"),
     fileset(local.sources, "{archive,entrypoint,wire}/src/**"),
   )

@@ -97,6 +97,17 @@ variable "environments" {
   }
 
   validation {
+    condition     = length(var.environments) > 0
+    error_message = "environments has at least one: without a task's account the bucket's bindings would have no members."
+  }
+
+  # Google wants 6 characters or more for the id of the account that a task runs as.
+  validation {
+    condition     = alltrue([for name in keys(var.environments) : length("${var.name}-${name}") >= 6])
+    error_message = "name and an environment's name have at least 5 characters together."
+  }
+
+  validation {
     condition     = alltrue([for e in values(var.environments) : contains(["base", "claude-code"], e.image) || can(regex("^[^@ ]+/[^@ ]+@sha256:[0-9a-f]{64}$", e.image))])
     error_message = "environments[*].image is base, claude-code, or a full reference by digest: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…"
   }
