@@ -270,6 +270,22 @@ fn a_run_that_must_cost_too_much_is_refused() {
     assert!(platform.executions().is_empty(), "nothing was started");
 }
 
+#[test]
+fn a_teams_own_prices_beat_the_list() {
+    let machine = Machine::new();
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| report(container, 0));
+    machine.write(
+        "sortie.toml",
+        "[prices]\nvcpu_second = 1.0\ngib_second = 0.5\n",
+    );
+    let words = ["run", "--json", "-n", "2", "--out", "o", "--", "true"];
+    let result = platform.sortie(&machine, words).enter().code(0).result();
+    // A minute of 2 vCPU and 4 GiB, twice.
+    assert_eq!(result["tasks"][0]["cost"].as_f64(), Some(240.0));
+    assert_eq!(result["cost"].as_f64(), Some(480.0));
+}
+
 /// By `make test-many`: a container is billed for a minute before it costs more.
 #[test]
 #[ignore = "takes a minute: `make test-many`"]
