@@ -1,5 +1,6 @@
 """Tasks in real containers, by `sortie run --image`: podman contains them. tests/kit/images.sh prepares."""
 
+import http.server
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
@@ -62,11 +64,11 @@ def build(name, recipe, **files):
 
 
 class Task:
-    """One `sortie run`."""
+    """One `sortie run`, or another verb that runs something."""
 
-    def __init__(self, image, *arguments, **environment):
+    def __init__(self, image, *arguments, verb="run", **environment):
         self.out = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH)) / "out"
-        command = [SORTIE, "run", "--image", image, "--out", str(self.out), *arguments]
+        command = [SORTIE, verb, "--image", image, "--out", str(self.out), *arguments]
         environment = os.environ | {"SORTIE_DATA_DIR": str(DATA)} | environment
         self.log = self.out.parent / "log"
         with self.log.open("wb") as log:
@@ -180,6 +182,47 @@ class Others(unittest.TestCase):
         said = task.stdout().split("\n")
         self.assertRegex(said[0], r"^2\.\d+\.\d+ \(Claude Code\)$", task.said())
         self.assertEqual(said[1:], ["sortie", ""])
+
+
+class MessagesApi(http.server.BaseHTTPRequestHandler):
+    """Answers every question with the same words, as the API streams them."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append((self.headers.get("x-api-key"), body.decode()))
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "stub", "content": [], "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}
+        events = [
+            {"type": "message_start", "message": message},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello from here"}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 3}},
+            {"type": "message_stop"},
+        ]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+
+    def log_message(self, *_):
+        pass
+
+
+class Claude(unittest.TestCase):
+    def test_a_prompt_runs_in_the_kits_image(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), MessagesApi)
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.shutdown)
+        prompt = "Say 'hello'\nTASK_EOF $(id)"
+        url = f"ANTHROPIC_BASE_URL=http://127.0.0.1:{server.server_port}"
+        task = run("sortie-claude-code", "--env", url, "--env", "CLAUDE_CODE_MAX_RETRIES=0", prompt, verb="claude", ANTHROPIC_API_KEY="sk-of-the-kit")
+        self.assertEqual(task.code, 0, task.said())
+        self.assertEqual((task.out / "response.md").read_text(), "Hello from here")
+        self.assertEqual(json.loads((task.out / "claude.json").read_text())["verdict"], "done")
+        self.assertTrue(json.loads((task.out / "transcript.json").read_text()))
+        self.assertTrue(any(key == "sk-of-the-kit" and json.dumps(prompt)[1:-1] in body for key, body in server.seen), server.seen)
 
 
 class Local(unittest.TestCase):
