@@ -372,7 +372,7 @@ fn what_a_run_was_told_holds_for_whoever_comes_back_to_it() {
                 report(container, 0).await
             }
             _ => {
-                tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+                tokio::time::sleep(std::time::Duration::from_mins(10)).await;
                 0
             }
         }
