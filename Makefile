@@ -1,13 +1,14 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test test-many bench check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many bench bench-compare check conformance entrypoint size test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
-SORTIE := target/release/sortie
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+SORTIE := $(TARGET)/release/sortie
 STATIC_TARGET := x86_64-unknown-linux-gnu
-STATIC := target/$(STATIC_TARGET)/static/sortie-entrypoint
+STATIC := $(TARGET)/$(STATIC_TARGET)/static/sortie-entrypoint
 
 # What the user gave travels in the environment, as it was typed: neither make nor sh may read a `$$`,
 # a quote or a `$$(…)` of theirs. `value` does not expand, and unexported, the originals are expanded by nobody.
@@ -44,8 +45,11 @@ test: ## run the tests; needs Rust, make and a C compiler, no network once the c
 test-many: ## run the slow tests: ten thousand tasks, a run that costs too much
 	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
 
-bench: ## measure: calls, wall time and memory for 1 to 10,000 tasks
-	$(CARGO) bench --package sortie --bench many
+bench: entrypoint ## measure each phase against the others' way: BENCH='pack again container home start batches scaling', BENCH_LARGE=1
+	SORTIE_STATIC_ENTRYPOINT=$(STATIC) $(CARGO) bench --quiet --package sortie --bench phases
+
+bench-compare: ## print what two commits took, as `make bench` has kept it: A=commit B=commit
+	$(CARGO) bench --quiet --package sortie --bench phases
 
 check: ## formatting, lints, documentation, dependency guards
 	$(CARGO) fmt --all --check
@@ -62,13 +66,17 @@ conformance: ## let Google's own clients and other servers judge the emulator an
 	d=$(RECORD); [ -n "$$d" ] || { d=$$(mktemp -d) && chmod 1777 "$$d" && SORTIE_EMULATOR_RECORD=$$d $(CARGO) test --quiet --workspace --test e2e; } && tests/conformance/run.sh judge "$$d"; s=$$?; [ -n "$(RECORD)" ] || rm -rf "$$d"; exit $$s
 
 # An explicit target keeps the flags off build scripts and macros. Without the second one a static binary would look
-# for randomness in /dev, which an image may lack.
+# for randomness in /dev, which an image may lack. A panic aborts, so that nobody needs tables for unwinding.
 entrypoint: ## build the static entrypoint for images
-	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' $(CARGO) build --profile static --target $(STATIC_TARGET) --package sortie-entrypoint
+	RUSTFLAGS='-C target-feature=+crt-static -C force-unwind-tables=no --cfg getrandom_backend="linux_getrandom"' $(CARGO) rustc --profile static --target $(STATIC_TARGET) \
+		--package sortie-entrypoint --bin sortie-entrypoint -- -C link-arg=-Wl,-Map=$(STATIC).map
 	@ls -l $(STATIC)
 
+size: entrypoint ## print what each dependency costs the static entrypoint, and fail above the budget
+	tests/size.py $(STATIC)
+
 test-static: entrypoint ## run the static entrypoint in an empty root directory
-	SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) $(CARGO) test --workspace --features sortie-entrypoint/static-test --test static_root
+	SORTIE_STATIC_ENTRYPOINT=$(STATIC) $(CARGO) test --workspace --features sortie-entrypoint/static-test --test static_root
 
 claude-cli: ## let the real Claude Code CLI, which is fetched, judge what is made of it
 	test -x target/claude-cli/venv/bin/python || python3 -m venv target/claude-cli/venv
@@ -76,7 +84,7 @@ claude-cli: ## let the real Claude Code CLI, which is fetched, judge what is mad
 	SORTIE_CLAUDE_CLI=$(CURDIR)/target/claude-cli/claude $(CARGO) test --workspace --features sortie/real-cli,sortie-claude/real-cli --test real_cli --test real_claude
 
 image: entrypoint ## build the kit's images with docker or podman, and print their sizes: IMAGES='base …', DEBIAN=image for base
-	@SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) images/build.sh $(if $(DEBIAN),--debian $(DEBIAN)) $(IMAGES)
+	@SORTIE_STATIC_ENTRYPOINT=$(STATIC) images/build.sh $(if $(DEBIAN),--debian $(DEBIAN)) $(IMAGES)
 
 test-images: entrypoint ## build every image for real, and run tasks in them; as root it installs podman where it is missing
 	$(CARGO) test --workspace --no-run --quiet
@@ -94,7 +102,7 @@ checkov: ## let checkov judge the kit; it is 300 MB
 
 test-registry: entrypoint ## put the entrypoint into images of a real registry, and run them; as root it installs what is missing
 	tests/kit/install.sh docker-registry podman runc busybox:busybox-static
-	SORTIE_STATIC_ENTRYPOINT=$(CURDIR)/$(STATIC) $(CARGO) test --workspace --features sortie-registry/docker-registry --test docker_registry
+	SORTIE_STATIC_ENTRYPOINT=$(STATIC) $(CARGO) test --workspace --features sortie-registry/docker-registry --test docker_registry
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -28,6 +28,7 @@ mod steps;
 mod stop;
 mod storage;
 mod streams;
+mod threads;
 mod user;
 mod workspace;
 
@@ -54,9 +55,6 @@ const THREADS: usize = 8;
 
 /// As long as a task may run, and longer.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
-
-/// A thread that is busy for so long does not save the making of the next.
-const WARM_UP: Duration = Duration::from_millis(20);
 
 /// Does the task that the environment names.
 ///
@@ -97,9 +95,8 @@ fn begin() -> Result<u8, Box<dyn std::error::Error>> {
         .max_blocking_threads(THREADS)
         .thread_keep_alive(FOR_EVER)
         .build()?;
-    for _ in 0..THREADS {
-        runtime.spawn_blocking(|| std::thread::sleep(WARM_UP));
-    }
+    // Not before the first request is on its way: then there is time.
+    runtime.spawn(async { threads::make(THREADS) });
     let code = runtime.block_on(attend(environment));
     // A thread that waits for a dead disk or a full pipe must not keep us.
     runtime.shutdown_background();

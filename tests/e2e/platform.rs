@@ -211,6 +211,17 @@ pub(crate) async fn write_report_with(
     code: i32,
     collected: Vec<Collected>,
 ) -> i32 {
+    write_report_of(objects, bucket, code, collected, Outputs::default()).await
+}
+
+/// With outputs that it has sent, too.
+pub(crate) async fn write_report_of(
+    objects: &AttemptObjects,
+    bucket: &Bucket,
+    code: i32,
+    collected: Vec<Collected>,
+    outputs: Outputs,
+) -> i32 {
     let now = jiff::Timestamp::now();
     let report = Report {
         version: VERSION,
@@ -227,7 +238,7 @@ pub(crate) async fn write_report_with(
             ..Captured::default()
         },
         stderr: Captured::default(),
-        outputs: Outputs::default(),
+        outputs,
         phases: Phases::default(),
         started_at: now,
         finished_at: now,
@@ -289,7 +300,8 @@ pub(crate) async fn begin(container: &Container) -> (AttemptObjects, Bucket) {
     (objects, bucket)
 }
 
-fn new_object() -> NewObject {
+/// A document, where none may be.
+pub(crate) fn new_object() -> NewObject {
     NewObject {
         content_type: "application/json",
         metadata: std::collections::BTreeMap::new(),
