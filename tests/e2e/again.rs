@@ -106,14 +106,14 @@ fn one_changed_file_is_one_pack_read_and_sent() {
     // It was too young to be remembered.
     settle(&files[9]);
     let read = read_meanwhile(&files, || {
-        assert_eq!(staged(&run(&machine, "true"))["sent"], 0)
+        assert_eq!(staged(&run(&machine, "true"))["sent"], 0);
     });
     assert!(
         read.contains(&9) && read.len() < files.len() / 2,
         "{read:?}"
     );
     let read = read_meanwhile(&files, || {
-        assert_eq!(staged(&run(&machine, "true"))["sent"], 0)
+        assert_eq!(staged(&run(&machine, "true"))["sent"], 0);
     });
     assert!(read.is_empty(), "{read:?}");
 }

@@ -72,7 +72,7 @@ impl Destination for Nowhere {
         let mut sent = 0;
         match body {
             Body::Held(blocks) => {
-                sent += blocks.iter().map(|block| block.len() as u64).sum::<u64>()
+                sent = blocks.iter().map(|block| block.len() as u64).sum();
             }
             Body::Again(again) => {
                 let mut pieces = again.pieces().await?;

@@ -52,9 +52,10 @@ impl Shelf {
 
 impl Destination for Shelf {
     async fn look(&self, digest: &Digest) -> Result<Standing, Error> {
-        Ok(match self.kept.lock().unwrap().contains_key(&digest.md5) {
-            true => Standing::Hit,
-            false => Standing::Absent,
+        Ok(if self.kept.lock().unwrap().contains_key(&digest.md5) {
+            Standing::Hit
+        } else {
+            Standing::Absent
         })
     }
 

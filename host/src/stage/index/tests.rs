@@ -56,7 +56,7 @@ impl Site {
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn digest(number: u64) -> Digest {
     Digest {
@@ -157,7 +157,7 @@ fn a_damaged_index_is_none_and_is_made_anew() {
                 site.kept(),
                 String::from_utf8_lossy(&whole).replace("\"version\":1", "\"version\":2"),
             )
-            .unwrap()
+            .unwrap();
         },
         &|| fs::set_permissions(site.kept(), Permissions::from_mode(0o622)).unwrap(),
         &|| {
@@ -171,7 +171,7 @@ fn a_damaged_index_is_none_and_is_made_anew() {
                 .open(site.kept())
                 .unwrap()
                 .set_len(LARGEST + 1)
-                .unwrap()
+                .unwrap();
         },
     ];
     for damage in damages {
