@@ -141,6 +141,7 @@ fn record(
         region: session.region.clone(),
         planned,
         parallel: window,
+        driving: request.manner.driving(),
         job: jobs.first().cloned().unwrap_or_default(),
         jobs: jobs.get(1..).unwrap_or_default().to_vec(),
         claude: claude_spans(&request.tasks),
