@@ -41,7 +41,7 @@ pub use digest::{Checksum, Digest};
 pub use error::Error;
 pub use gzip::PackWriter;
 pub use left_out::LeftOut;
-pub use name::printable;
+pub use name::{printable, steers};
 pub use outputs::{PackedOutputs, pack_outputs};
 pub use plan::PackPlan;
 pub use record::Kind;

@@ -1,6 +1,8 @@
 //! Alone in its process, because limits are the whole process's: what is deep, wide or long takes few descriptors and
 //! little memory.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
