@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod forgeries;
 mod harness;
+mod hostile;
 mod images;
 mod inputs;
 mod library;
