@@ -24,7 +24,10 @@ help: ## list the verbs
 run: $(if $(wildcard $(SORTIE)),build-quietly,build) ## run a task: TASK=file.toml, or CMD='shell command' with INPUTS='name=path …'
 	@[ -e sortie.toml ] || [ -z "$(wildcard terraform/terraform.tfstate terraform/.terraform/terraform.tfstate)" ] || { \
 		outputs=$$(terraform -chdir=terraform output -json) || exit; \
-		case $$outputs in *sortie_toml*) $(MAKE) --no-print-directory config ;; esac; }
+		case $$outputs in \
+		*sortie_toml*) $(MAKE) --no-print-directory config ;; \
+		*) echo 'note: terraform has a state here, and no settings in it, so this runs on this machine; terraform -chdir=terraform apply makes them' >&2 ;; \
+		esac; }
 	@$(SORTIE) run --from-make
 
 build: ## build the program: target/release/sortie
@@ -66,9 +69,9 @@ conformance: ## let Google's own clients and other servers judge the emulator an
 	d=$(RECORD); [ -n "$$d" ] || { d=$$(mktemp -d) && chmod 1777 "$$d" && SORTIE_EMULATOR_RECORD=$$d $(CARGO) test --quiet --workspace --test e2e; } && tests/conformance/run.sh judge "$$d"; s=$$?; [ -n "$(RECORD)" ] || rm -rf "$$d"; exit $$s
 
 # An explicit target keeps the flags off build scripts and macros. Without the second one a static binary would look
-# for randomness in /dev, which an image may lack. A panic aborts, so that nobody needs tables for unwinding.
+# for randomness in /dev, which an image may lack.
 entrypoint: ## build the static entrypoint for images
-	RUSTFLAGS='-C target-feature=+crt-static -C force-unwind-tables=no --cfg getrandom_backend="linux_getrandom"' $(CARGO) rustc --profile static --target $(STATIC_TARGET) \
+	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' $(CARGO) rustc --profile static --target $(STATIC_TARGET) \
 		--package sortie-entrypoint --bin sortie-entrypoint -- -C link-arg=-Wl,-Map=$(STATIC).map
 	@ls -l $(STATIC)
 

@@ -108,7 +108,7 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     let mut clock = Clock::start();
     let interrupt = Interrupt::listen()?;
     let buckets = storage::connect(&environment)?;
-    let Task { store, spec } = match claim::claim(buckets, &environment, &interrupt).await {
+    let Task { store, spec, ahead } = match claim::claim(buckets, &environment, &interrupt).await {
         Ok(task) => task,
         Err(ClaimError::Cancelled) => return Ok(exit::CANCELLED),
         Err(twin @ ClaimError::Twin(_)) => {
@@ -120,7 +120,15 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     let mut report = report::begin(&store.objects, &clock);
     report.phases.claim_ms = clock.lap();
     let clock = &mut clock;
-    let work = perform(spec, environment, &store, &interrupt, &mut report, clock);
+    let work = perform(
+        spec,
+        ahead,
+        environment,
+        &store,
+        &interrupt,
+        &mut report,
+        clock,
+    );
     if let Err(stop) = Box::pin(work).await {
         stop.enter(&mut report);
     }
@@ -135,6 +143,7 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
 
 async fn perform(
     spec: Result<Spec, Stop>,
+    ahead: fetch::Ahead,
     environment: Environment,
     store: &Store,
     interrupt: &Interrupt,
@@ -149,7 +158,13 @@ async fn perform(
     }
     let mut workspace = Workspace::create(&environment.workspace, user.as_ref())
         .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
-    let fetch = fetch::inputs(store.bucket(), &spec.inputs, &workspace, user.as_ref());
+    let fetch = fetch::inputs(
+        store.bucket(),
+        &spec.inputs,
+        ahead,
+        &workspace,
+        user.as_ref(),
+    );
     interrupt
         .cut(Duration::ZERO, fetch)
         .await

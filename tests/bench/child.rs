@@ -25,6 +25,7 @@ pub(crate) fn is_one(words: &[String]) -> bool {
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     match (what.as_str(), paths.as_slice()) {
         ("pack", [tree]) => pack::cold(tree),
+        ("again", [tree, index]) => pack::again(tree, index),
         ("archive", [tree, out]) => pack::archive(tree, out),
         ("unpack", [archives, target]) => pack::unpack(archives, target),
         ("read", [tree]) => walk::read(tree),

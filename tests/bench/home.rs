@@ -118,7 +118,7 @@ async fn send(container: Container, sent: Arc<Sent>) -> i32 {
         skipped: Vec::new(),
         skipped_total: 0,
     };
-    let code = platform::write_report_of(&objects, &bucket, 0, Vec::new(), outputs).await;
+    let code = platform::write_report_of(&objects, &bucket, 0, outputs, Vec::new()).await;
     *sent.object.lock().unwrap() = name;
     code
 }

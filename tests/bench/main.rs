@@ -5,6 +5,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod again;
 mod batches;
 mod begin;
 mod child;
@@ -105,6 +106,11 @@ fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
         trees
             .iter()
             .for_each(|&corpus| add(pack::measure(bench, corpus)));
+    }
+    if options.wants("again") {
+        trees
+            .iter()
+            .for_each(|&corpus| add(again::measure(bench, corpus)));
     }
     if options.wants("container") {
         add(container::measure(bench, Corpus::Tiny));

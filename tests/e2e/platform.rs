@@ -126,8 +126,12 @@ impl Platform {
         words: impl IntoIterator<Item = &'a str>,
         run: &str,
     ) -> Typed {
-        machine
-            .sortie(words)
+        self.told(machine.sortie(words), run)
+    }
+
+    /// A command that finds this project.
+    pub(crate) fn told(&self, typed: Typed, run: &str) -> Typed {
+        typed
             .env("SORTIE_PROJECT", PROJECT)
             .env("SORTIE_REGION", REGION)
             .env("SORTIE_BUCKET", BUCKET)
@@ -211,16 +215,16 @@ pub(crate) async fn write_report_with(
     code: i32,
     collected: Vec<Collected>,
 ) -> i32 {
-    write_report_of(objects, bucket, code, collected, Outputs::default()).await
+    write_report_of(objects, bucket, code, Outputs::default(), collected).await
 }
 
-/// With outputs that it has sent, too.
+/// With outputs, as it says.
 pub(crate) async fn write_report_of(
     objects: &AttemptObjects,
     bucket: &Bucket,
     code: i32,
-    collected: Vec<Collected>,
     outputs: Outputs,
+    collected: Vec<Collected>,
 ) -> i32 {
     let now = jiff::Timestamp::now();
     let report = Report {

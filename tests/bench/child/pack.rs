@@ -8,12 +8,20 @@ use archive::{PackWriter, Policy, Tree, Unpacker};
 
 /// As `sortie run` packs what it has never seen.
 pub(super) fn cold(tree: &Path) {
-    let tree = Tree::scan(b"input", tree).unwrap();
-    for plan in tree.packs() {
-        let mut writer = PackWriter::new(io::sink());
-        plan.write_tar(&mut writer).unwrap();
-        writer.finish().unwrap();
-    }
+    block_on(sortie::measure::pack_cold(tree)).unwrap();
+}
+
+/// As `sortie run` packs what it has in its index.
+pub(super) fn again(tree: &Path, index: &Path) {
+    block_on(sortie::measure::pack_again(tree, index)).unwrap();
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 /// Packs as files.
