@@ -207,7 +207,13 @@ async fn fetch_late(
     workspace
         .make_room(inputs, user)
         .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
-    let fetch = fetch::inputs(store.bucket(), inputs, Ahead::default(), workspace, user);
+    let fetch = fetch::inputs(
+        store.bucket(),
+        inputs,
+        fetch::Ahead::default(),
+        workspace,
+        user,
+    );
     let fetched = interrupt.cut(Duration::ZERO, fetch).await;
     fetched.unwrap_or(Err(Stop::Cancelled))
 }
