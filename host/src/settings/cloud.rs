@@ -1,14 +1,12 @@
 //! A project's settings, from flags, environment and file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::Deserialize;
 use url::Url;
 use wire::token::Token;
 
+use super::credentials::quota_project;
 use super::file::{File, TeamEnvironment};
-use super::{Cloud, Endpoints, Environment, FILE, Shape, Wishes};
+use super::{Cloud, Credentials, Endpoints, Environment, FILE, Shape, Wishes};
 use crate::cost::Prices;
 use crate::error::Error;
 
@@ -47,6 +45,7 @@ pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<C
         bucket: bucket_name(&bucket),
         job: job(wishes, env, file)?,
         quota_project: quota_project(env),
+        credentials: Credentials::of(env),
         endpoints: endpoints(wishes, env)?,
     })
 }
@@ -76,6 +75,7 @@ pub(crate) fn bucket_alone(
         dry_run: false,
         prices: Prices::of_region(""),
         quota_project: quota_project(env),
+        credentials: Credentials::of(env),
         endpoints: endpoints.transpose()?,
     })
 }
@@ -84,11 +84,6 @@ fn bucket_name(text: &str) -> String {
     text.trim_start_matches("gs://")
         .trim_end_matches('/')
         .to_owned()
-}
-
-fn quota_project(env: &Environment) -> Option<String> {
-    env.text("GOOGLE_CLOUD_QUOTA_PROJECT")
-        .or_else(|| adc_quota_project(env))
 }
 
 fn emulator_token(env: &Environment) -> Option<Token> {
@@ -197,21 +192,4 @@ fn parse_endpoint(text: &str) -> Result<Url, Error> {
         .ok()
         .filter(Url::has_host)
         .ok_or_else(|| Error::usage(format!("`{text}` is no endpoint")))
-}
-
-/// `gcloud auth application-default set-quota-project` writes it into the credentials file.
-fn adc_quota_project(env: &Environment) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Credentials {
-        quota_project_id: Option<String>,
-    }
-    let file = match env.bytes("GOOGLE_APPLICATION_CREDENTIALS") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env.bytes("HOME")?)
-            .join(".config/gcloud/application_default_credentials.json"),
-    };
-    let json = fs_err::read(file).ok()?;
-    serde_json::from_slice::<Credentials>(&json)
-        .ok()?
-        .quota_project_id
 }

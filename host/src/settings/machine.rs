@@ -100,7 +100,7 @@ fn check_shape(shape: &Shape) -> Result<(), Error> {
 
 /// The caller's `PATH`: its directories that are there, once each. It travels in a job's environment, which is text and
 /// takes 32 KiB.
-fn tool_path(env: &Environment) -> String {
+pub(crate) fn tool_path(env: &Environment) -> String {
     let path = env.bytes("PATH").cloned().unwrap_or_default();
     let mut kept: Vec<String> = Vec::new();
     let mut length = 0;

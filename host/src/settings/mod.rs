@@ -3,6 +3,7 @@
 //! The only module that reads the environment and settings files.
 
 mod cloud;
+mod credentials;
 mod environment;
 mod file;
 mod machine;
@@ -10,9 +11,10 @@ mod shape;
 
 pub(crate) use cloud::bucket_alone;
 pub use cloud::no_environment;
+pub use credentials::Credentials;
 pub use environment::Environment;
 pub use file::{TeamEnvironment, parse_toml};
-pub(crate) use machine::{data_dir, static_entrypoint};
+pub(crate) use machine::{data_dir, static_entrypoint, tool_path};
 pub use shape::Shape;
 pub(crate) use shape::bytes as memory_bytes;
 
@@ -166,6 +168,8 @@ pub struct Cloud {
     pub prices: Prices,
     /// Billed for calls made with a user's own credentials.
     pub quota_project: Option<String>,
+    /// Where the user's own credentials are looked for.
+    pub credentials: Credentials,
     /// Instead of Google's servers.
     pub endpoints: Option<Endpoints>,
 }

@@ -15,6 +15,8 @@ use crate::token::{Token, TokenError};
 
 const QUOTA_PROJECT: &str = "x-goog-user-project";
 
+const CERTIFICATE_HINT: &str = "where a proxy re-encrypts, `export SSL_CERT_FILE=…` names the file of its certificate; a clock that is wrong looks like this too: `date`";
+
 /// A call that can be sent any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -255,13 +257,19 @@ pub(crate) fn broken(request: &Request, source: Broken) -> Failure {
 }
 
 fn unsent_or_broken(request: &Request, source: Broken) -> Failure {
+    let mut hint = None;
     let (kind, again) = match &source {
         Broken::Http(error) if error.is_builder() => (ErrorKind::Invalid, Again::Never),
-        Broken::Http(error) if is_certificate_error(error) => (ErrorKind::Protocol, Again::Never),
+        Broken::Http(error) if is_certificate_error(error) => {
+            hint = Some(CERTIFICATE_HINT.to_owned());
+            (ErrorKind::Protocol, Again::Never)
+        }
         Broken::Http(error) if error.is_connect() => (ErrorKind::Unavailable, Again::Unacted),
         Broken::Http(_) | Broken::Stalled(_) => (ErrorKind::Unavailable, Again::Unclear),
     };
-    Failure::new(request.fail(kind).with_source(source), again)
+    let mut error = request.fail(kind).with_source(source);
+    error.hint = hint;
+    Failure::new(error, again)
 }
 
 fn no_token(request: &Request, error: TokenError) -> Failure {
