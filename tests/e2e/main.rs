@@ -12,6 +12,7 @@ mod forgeries;
 mod harness;
 mod images;
 mod inputs;
+mod isolation;
 mod library;
 mod many;
 mod outputs;
