@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod forgeries;
 mod harness;
+mod hostile;
 mod images;
 mod inputs;
 mod isolation;

@@ -132,7 +132,7 @@ pub(crate) async fn serve_data_dir(
     // What a killed emulator's tasks left behind. Their runners, who would see to it themselves, have just been ended.
     let scratch = data_dir.join("scratch");
     contained::sweep(&scratch);
-    let _ = fs_err::remove_dir_all(&scratch);
+    let _ = archive::remove_tree(&scratch);
     emulator.ensure_bucket(BUCKET).await.map_err(cannot_serve)?;
     let endpoint = format!("http://{}", emulator.address());
     let rules = lifecycle::set(endpoint.clone(), token.clone());
