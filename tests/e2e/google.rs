@@ -171,6 +171,8 @@ fn serve(mut client: TcpStream, config: Arc<ServerConfig>, mood: &Mutex<Mood>) {
     let mut client = StreamOwned::new(connection, client);
     while let Some((head, body)) = read_message(&mut client) {
         let answer = answer(&host, &head, &body, mood);
+        let date = mood.lock().unwrap().date.clone();
+        let answer = dated(&answer, &date.unwrap_or_else(now));
         if client.write_all(&answer).is_err() || client.flush().is_err() {
             return;
         }
@@ -208,17 +210,13 @@ fn answer(host: &str, head: &str, body: &[u8], mood: &Mutex<Mood>) -> Vec<u8> {
         return say(*status, body);
     }
     let (server, owner) = mood.backend.clone();
-    let (lacks, date) = (mood.lacks.clone(), mood.date.clone());
+    let lacks = mood.lacks.clone();
     drop(mood);
     let answer = forward(&server, &owner, host, &line, &headers, body);
-    let answer = if line.contains("testIamPermissions") || line.contains("testPermissions") {
+    if line.contains("testIamPermissions") || line.contains("testPermissions") {
         without(&answer, &lacks)
     } else {
         answer
-    };
-    match date {
-        Some(date) => at_another_time(&answer, &date),
-        None => answer,
     }
 }
 
@@ -347,7 +345,14 @@ fn without(answer: &[u8], lacks: &[&str]) -> Vec<u8> {
     say(200, &json)
 }
 
-fn at_another_time(answer: &[u8], date: &str) -> Vec<u8> {
+/// As every server of Google's says it.
+fn now() -> String {
+    jiff::fmt::rfc2822::DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&jiff::Timestamp::now())
+        .unwrap()
+}
+
+fn dated(answer: &[u8], date: &str) -> Vec<u8> {
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     let kept: Vec<&str> = head

@@ -156,7 +156,7 @@ async fn unpack<R: Read + Send + 'static>(
         Err(error) if is_ours(&error) => Err(Error::local("cannot unpack the outputs", error)),
         Err(error) => {
             // Half an archive is no result.
-            let emptied = fs_err::remove_dir_all(dir).and_then(|()| fs_err::create_dir(dir));
+            let emptied = archive::remove_tree(dir).and_then(|()| fs_err::create_dir(dir));
             emptied.map_err(|error| Error::local("cannot empty a result's directory", error))?;
             Ok(Fetched::refused(format!(
                 "the outputs cannot be used: {}",
