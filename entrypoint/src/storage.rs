@@ -60,7 +60,8 @@ pub(crate) struct Buckets {
 pub(crate) fn connect(environment: &Environment) -> Result<Buckets, Box<dyn std::error::Error>> {
     let http = http_client()?;
     let host = environment.metadata_host.as_deref();
-    let metadata = || Arc::new(MetadataTokens::new(http.clone(), host));
+    let haste = environment.haste;
+    let metadata = || Arc::new(MetadataTokens::new(http.clone(), host).with_haste(haste));
     let (endpoint, tokens) = match &environment.storage {
         None => (Url::parse(GOOGLE)?, Tokens::google(metadata())),
         Some(emulator) if host.is_some() && is_loopback(emulator) => {
@@ -68,7 +69,7 @@ pub(crate) fn connect(environment: &Environment) -> Result<Buckets, Box<dyn std:
         }
         Some(emulator) => (emulator.clone(), Tokens::anonymous()),
     };
-    let api = Api::new(http, tokens, None, COLD);
+    let api = Api::new(http, tokens, None, COLD).with_haste(haste);
     let bucket =
         |api| Bucket::new(api, &endpoint, &environment.start.bucket).with_chunk_size(CHUNK);
     let hurried = api.clone().with_retry(HURRIED);

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,6 +41,29 @@ impl RetryConfig {
             budget: Duration::from_mins(10),
             longest_pause: Duration::from_secs(30),
             ..Self::default()
+        }
+    }
+}
+
+/// By how much all waiting for servers is shortened: a test that stalls a connection cannot wait a minute for what comes
+/// of it. The number of tries stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Haste(pub NonZeroU32);
+
+impl Haste {
+    /// As long as it takes.
+    pub const NONE: Self = Self(NonZeroU32::MIN);
+
+    pub(crate) fn shorten(self, time: Duration) -> Duration {
+        time / self.0.get()
+    }
+
+    pub(crate) fn shorten_all(self, config: RetryConfig) -> RetryConfig {
+        RetryConfig {
+            retries: config.retries,
+            budget: self.shorten(config.budget),
+            first_pause: self.shorten(config.first_pause),
+            longest_pause: self.shorten(config.longest_pause),
         }
     }
 }
