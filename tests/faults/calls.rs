@@ -46,7 +46,7 @@ impl Row {
             Fault::AnswerTwice,
             Fault::DoneTwice,
             Fault::DoneAnd503,
-            Fault::Always503,
+            Fault::Outage,
             Fault::Forbidden,
         ];
         for code in [408, 429, 500, 502, 503, 504] {

@@ -41,7 +41,10 @@ fn every_call_through_every_fault() {
             scope.spawn(|| {
                 while let Some((at, fault)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let row: &Row = &ROWS[*at];
-                    match play(&server, row, *fault) {
+                    let begun = std::time::Instant::now();
+                    let played = play(&server, row, *fault);
+                    println!("{:.1} {} × {} {}", begun.elapsed().as_secs_f32(), row.name, fault.name(), match &played { Ok(v) => v.outcome.sign().to_owned(), Err(why) => format!("!! {why}") });
+                    match played {
                         Ok(verdict) => {
                             let mut verdicts = verdicts.lock().unwrap();
                             let _: &mut BTreeMap<(usize, String), Verdict> = &mut verdicts;
@@ -77,7 +80,7 @@ fn cases() -> Vec<(usize, Fault)> {
         format!("{} × {}", ROWS[*at].name, fault.name()).contains(&only)
     };
     let mut cases: Vec<_> = all.filter(wanted).collect();
-    cases.sort_by_key(|(_, fault)| !fault.lasts());
+    cases.sort_by_key(|(_, fault)| std::cmp::Reverse(fault.lasts()));
     cases
 }
 

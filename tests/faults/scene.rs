@@ -1,5 +1,6 @@
 //! What is done while something goes wrong, and what must have come of it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +10,9 @@ use wire::bucket::{NewObject, Precondition};
 use crate::harness::{Done, wait_until};
 use crate::server::runtime;
 use crate::stage::{Stage, Watched, Way};
+
+/// More than an upload's first chunk.
+const MOST_NOISE: usize = 9_500_000;
 
 /// A way to use sortie that makes certain calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +47,10 @@ impl Scene {
     /// Bytes of the input `data`.
     fn data(self) -> Vec<u8> {
         match self {
-            Self::Object => noise(400_000),
-            Self::Large => noise(6_000_000),
+            Self::Object => noise(400_000).to_vec(),
+            Self::Large => noise(6_000_000).to_vec(),
             Self::LargeInput => {
-                let mut bytes = noise(9_500_000);
+                let mut bytes = noise(MOST_NOISE).to_vec();
                 bytes.resize(22_000_000, 0);
                 bytes
             }
@@ -221,13 +225,12 @@ fn make_known(stage: &Stage<'_>) {
 }
 
 /// Bytes that no compression makes less.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..length).map(|_| next()).collect()
+fn noise(length: usize) -> &'static [u8] {
+    static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+    let noise = NOISE.get_or_init(|| {
+        let mut noise = vec![0; MOST_NOISE];
+        getrandom::fill(&mut noise).unwrap();
+        noise
+    });
+    &noise[..length]
 }

@@ -119,7 +119,7 @@ async fn stall(client: &mut TcpStream) -> std::io::Result<bool> {
 fn refusal(fault: Fault, side: Side) -> Option<Answer> {
     let (code, reason, after) = match fault {
         Fault::Status(code, after) => (code, "backendError", after),
-        Fault::Always503 => (503, "backendError", None),
+        Fault::Outage => (503, "backendError", None),
         Fault::Expired | Fault::Unauthenticated => (401, "authError", None),
         Fault::RateLimit => (403, "rateLimitExceeded", None),
         Fault::Forbidden => (403, "forbidden", None),

@@ -1,5 +1,10 @@
 //! What can go wrong with a call.
 
+use std::time::Duration;
+
+/// With the haste of the tests more than six minutes.
+const OUTAGE: Duration = Duration::from_secs(8);
+
 /// What the proxy does to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -35,8 +40,8 @@ pub(crate) enum Fault {
     Status(u16, Option<u32>),
     /// The server does it, and a gateway says 503.
     DoneAnd503,
-    /// 503 for ever.
-    Always503,
+    /// 503 for longer than most calls are tried again.
+    Outage,
     /// 401 once: the token has expired.
     Expired,
     /// 401 for ever.
@@ -54,12 +59,13 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Whether it strikes every such call, and not the first alone.
-    pub(crate) fn lasts(self) -> bool {
-        matches!(
-            self,
-            Self::Always503 | Self::Unauthenticated | Self::Forbidden
-        )
+    /// For how long it strikes every such call, and not the first alone.
+    pub(crate) fn lasts(self) -> Duration {
+        match self {
+            Self::Outage => OUTAGE,
+            Self::Unauthenticated | Self::Forbidden => Duration::MAX,
+            _ => Duration::ZERO,
+        }
     }
 
     pub(crate) fn name(self) -> String {
@@ -81,7 +87,7 @@ impl Fault {
             Self::Status(code, None) => return code.to_string(),
             Self::Status(code, Some(_)) => return format!("{code} + retry-after"),
             Self::DoneAnd503 => "done, 503",
-            Self::Always503 => "503 for ever",
+            Self::Outage => "503 for long",
             Self::Expired => "401 once",
             Self::Unauthenticated => "401 for ever",
             Self::RateLimit => "403 rate",

@@ -11,7 +11,7 @@ pub(crate) use fault::Fault;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,10 +23,10 @@ const DOWN: Duration = Duration::from_millis(200);
 pub(crate) struct Rule {
     pub(crate) call: Call,
     pub(crate) fault: Fault,
-    /// To the first such call alone, or to every one.
-    pub(crate) once: bool,
     /// Asked so often.
     met: usize,
+    /// When it was first asked.
+    since: Option<Instant>,
 }
 
 impl Rule {
@@ -34,8 +34,8 @@ impl Rule {
         Self {
             call,
             fault,
-            once: !fault.lasts(),
             met: 0,
+            since: None,
         }
     }
 }
@@ -128,7 +128,9 @@ impl Proxy {
         for rule in rules.iter_mut() {
             if rule.call.is(side, request) {
                 rule.met += 1;
-                if fault.is_none() && (rule.met == 1 || !rule.once) {
+                let since = *rule.since.get_or_insert_with(Instant::now);
+                let strikes = rule.met == 1 || since.elapsed() < rule.fault.lasts();
+                if strikes && fault.is_none() {
                     fault = Some(rule.fault);
                 }
             }
