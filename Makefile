@@ -23,7 +23,10 @@ help: ## list the verbs
 run: $(if $(wildcard $(SORTIE)),build-quietly,build) ## run a task: TASK=file.toml, or CMD='shell command' with INPUTS='name=path …'
 	@[ -e sortie.toml ] || [ -z "$(wildcard terraform/terraform.tfstate terraform/.terraform/terraform.tfstate)" ] || { \
 		outputs=$$(terraform -chdir=terraform output -json) || exit; \
-		case $$outputs in *sortie_toml*) $(MAKE) --no-print-directory config ;; esac; }
+		case $$outputs in \
+		*sortie_toml*) $(MAKE) --no-print-directory config ;; \
+		*) echo 'note: terraform has a state here, and no settings in it, so this runs on this machine; terraform -chdir=terraform apply makes them' >&2 ;; \
+		esac; }
 	@$(SORTIE) run --from-make
 
 build: ## build the program: target/release/sortie

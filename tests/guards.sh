@@ -27,7 +27,7 @@ absent 'tokio|reqwest|sortie-wire' sortie-archive 'the format knows no network'
 
 # words REGEX WHY
 words() {
-    if found=$(git grep -nIE "$1" -- ':!tests/guards.sh' ':!Cargo.lock' ':!.ci'); then
+    if found=$(git grep -nIE "$1" -- ':!tests/guards.sh' ':!*Cargo.lock' ':!.ci'); then
         fail "$2:
 $found"
     fi

@@ -18,6 +18,8 @@ mod init;
 pub mod interrupts;
 mod job;
 mod local;
+#[doc(hidden)]
+pub mod measure;
 mod own_job;
 pub mod record;
 mod report;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wire::contract::{RunRecord, Spec};
+use wire::contract::{Driving, RunRecord, Spec};
 use wire::names::RunId;
 
 use crate::error::Error;
@@ -12,6 +12,9 @@ use crate::stage::InputSource;
 
 /// Where results go if nothing else is said, in the working directory.
 pub const RESULTS: &str = "sortie-results";
+
+/// In a dollar.
+const MICROS: f64 = 1_000_000.0;
 
 /// What a run was asked to do.
 #[derive(Debug, Clone)]
@@ -39,6 +42,38 @@ pub struct Manner {
     pub max_cost: Option<f64>,
     /// Whether to leave once everything is started.
     pub detach: bool,
+}
+
+impl Manner {
+    /// The part of it that a host which comes back to the run must know.
+    pub(crate) fn driving(&self) -> Driving {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a checked amount of dollars"
+        )]
+        let micros = |dollars: f64| (dollars * MICROS).round() as u64;
+        Driving {
+            retries: self.retries,
+            fail_fast: self.fail_fast,
+            max_cost_micros: self.max_cost.map(micros),
+        }
+    }
+
+    /// As a run was begun, with another number of retries if one is given.
+    pub(crate) fn coming_back(driving: Driving, retries: Option<u32>) -> Self {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "money, and no more of it than anybody has"
+        )]
+        let dollars = |micros: u64| micros as f64 / MICROS;
+        Self {
+            retries: retries.unwrap_or(driving.retries),
+            fail_fast: driving.fail_fast,
+            max_cost: driving.max_cost_micros.map(dollars),
+            ..Self::default()
+        }
+    }
 }
 
 /// One task.

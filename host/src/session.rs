@@ -172,6 +172,11 @@ impl Session {
         }
     }
 
+    /// Where it is kept what inputs were when they were last read.
+    pub(crate) fn index_dir(&self) -> PathBuf {
+        self.data_dir.join("index")
+    }
+
     /// Brings back a server that is gone, where that is ours to do; elsewhere it does nothing.
     pub async fn revive(&self) -> Result<(), Error> {
         match &self.keeper {

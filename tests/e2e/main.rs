@@ -1,6 +1,7 @@
 //! The real binary, a home of its own, real bytes over real HTTP: what a user sees.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod again;
 mod arguments;
 mod claude;
 mod collected;
@@ -10,6 +11,7 @@ mod examples;
 mod faults;
 mod forgeries;
 mod harness;
+mod hostile;
 mod images;
 mod inputs;
 mod library;

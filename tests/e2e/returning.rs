@@ -356,6 +356,67 @@ fn what_was_lost_and_is_found_by_another_try_replaces_the_word_that_it_was_lost(
 }
 
 #[test]
+fn what_a_run_was_told_holds_for_whoever_comes_back_to_it() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        match container
+            .variable("CLOUD_RUN_TASK_INDEX")
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+        {
+            0 => report(container, 7).await,
+            1 => {
+                let start = container.variable("SORTIE_RUN").unwrap();
+                assert!(!start.ends_with("/0.json"), "the platform's own failure");
+                report(container, 0).await
+            }
+            _ => {
+                tokio::time::sleep(std::time::Duration::from_mins(10)).await;
+                0
+            }
+        }
+    });
+    let machine = Machine::new();
+    let words = [
+        "run",
+        "-q",
+        "--detach",
+        "-n",
+        "2",
+        "--retries",
+        "1",
+        "--",
+        "true",
+    ];
+    let done = platform.sortie(&machine, words).enter().code(0);
+    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    platform
+        .sortie(&machine, ["wait", &run])
+        .enter()
+        .code(1)
+        .says("is tried again (1 of 1)");
+
+    let words = [
+        "run",
+        "-q",
+        "--detach",
+        "-n",
+        "3",
+        "--fail-fast",
+        "--",
+        "true",
+    ];
+    let done = platform.sortie(&machine, words).enter().code(0);
+    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    platform
+        .sortie(&machine, ["wait", &run])
+        .enter()
+        .code(1)
+        .says("a task has failed: the others are cancelled");
+}
+
+#[test]
 fn two_that_drive_one_run_do_not_stumble_over_each_other() {
     let state = tempfile::tempdir().unwrap();
     let platform = Platform::start(state.path(), |container| async move {

@@ -43,7 +43,16 @@ fn every_call_through_every_fault() {
                     let row: &Row = &ROWS[*at];
                     let begun = std::time::Instant::now();
                     let played = play(&server, row, *fault);
-                    println!("{:.1} {} × {} {}", begun.elapsed().as_secs_f32(), row.name, fault.name(), match &played { Ok(v) => v.outcome.sign().to_owned(), Err(why) => format!("!! {why}") });
+                    println!(
+                        "{:.1} {} × {} {}",
+                        begun.elapsed().as_secs_f32(),
+                        row.name,
+                        fault.name(),
+                        match &played {
+                            Ok(v) => format!("{} {}", v.outcome.sign(), v.said),
+                            Err(why) => format!("!! {why}"),
+                        }
+                    );
                     match played {
                         Ok(verdict) => {
                             let mut verdicts = verdicts.lock().unwrap();

@@ -90,7 +90,7 @@ impl Scene {
             Self::Talking => format!("sleep 2.6; {copy}; echo more; exit 3"),
             Self::Checkpoint => format!("{copy}; sleep 4.5; kill -9 $PPID; sleep 60"),
             Self::Lost => format!("{copy}; sleep 1.7; kill -9 $PPID; sleep 60"),
-            Self::Cancel => format!("{copy}; touch {mark}.ready; sleep 60"),
+            Self::Cancel => format!("{copy}; touch {mark}.ready; sleep 20"),
             _ => format!("{copy}; exit 3"),
         };
         format!("{begin}; {end}")

@@ -12,8 +12,8 @@ use crate::harness::{Done, Machine, SORTIE, Typed, signal};
 use crate::proxy::{Proxy, Rule, Side};
 use crate::server::{PROJECT, REGION, Server, TOKEN, runtime};
 
-/// All waiting for servers is so many times shorter: a minute of silence is little more than a second.
-const HASTE: &str = "50";
+/// All waiting for servers is so many times shorter: a minute of silence is two seconds.
+const HASTE: &str = "30";
 
 /// Whatever takes so long hangs.
 const PATIENCE: Duration = Duration::from_mins(3);

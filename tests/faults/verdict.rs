@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::calls::Row;
 use crate::harness::Done;
-use crate::proxy::{Fault, Rule};
-use crate::scene::expect;
+use crate::proxy::{Fault, Kind, Rule};
+use crate::scene::{Scene, expect};
 use crate::server::Server;
 use crate::stage::Stage;
 
@@ -20,6 +20,10 @@ pub(crate) enum Outcome {
     AgainDoesIt,
     /// A task that failed with a clear reason; the same command again does it.
     TaskFailed,
+    /// The result is right, but for bytes of the log, which is said.
+    LogLost,
+    /// The run goes on to its own end, which is said.
+    GoesOn,
 }
 
 impl Outcome {
@@ -29,6 +33,8 @@ impl Outcome {
             Self::WaitBringsIt => "W",
             Self::AgainDoesIt => "A",
             Self::TaskFailed => "T",
+            Self::LogLost => "L",
+            Self::GoesOn => "G",
         }
     }
 }
@@ -77,6 +83,9 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         return Ok(verdict(Outcome::AsIfNothing, String::new()));
     }
     let wrong = right.unwrap_err();
+    if let Some(verdict) = told(scene, done) {
+        return Ok(verdict);
+    }
     if done.code != Some(125) {
         return Err(format!(
             "neither right nor a failure of sortie's own: {wrong}"
@@ -106,6 +115,7 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
     }
     let failed = last["event"] == "result";
     let before = stage.ran();
+    let came_back = scene == Scene::Wait;
     let again = scene.act(stage, "o3");
     not_broken(&again)?;
     scene
@@ -113,11 +123,25 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         .map_err(|why| format!("even without a fault: {why}\n{}\n---", again.stderr))?;
     let outcome = if failed {
         Outcome::TaskFailed
+    } else if came_back {
+        Outcome::WaitBringsIt
     } else {
+        expect("a second execution", stage.started().len() > 1, false)?;
         expect("runs of a command that was never started", before, 0)?;
         Outcome::AgainDoesIt
     };
     Ok(verdict(outcome, said))
+}
+
+/// What is not as it must be, and is said to be so.
+fn told(scene: Scene, done: &Done) -> Option<Verdict> {
+    let says = |words: &str| done.stderr.lines().find(|line| line.contains(words));
+    let (outcome, words) = match (scene, done.code) {
+        (Scene::Talking, Some(3)) => (Outcome::LogLost, says("were lost")),
+        (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("a cancel did not go through")),
+        _ => return None,
+    };
+    words.map(|words| verdict(outcome, words.to_owned()))
 }
 
 fn verdict(outcome: Outcome, said: String) -> Verdict {
@@ -136,8 +160,6 @@ fn not_broken(done: &Done) -> Result<(), String> {
 
 /// The command ran once, however many executions there are; and there are no more of them than were asked for.
 fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault, times: usize) -> Result<(), String> {
-    use crate::proxy::Kind;
-    use crate::scene::Scene;
     if row.scene == Scene::Remove {
         return Ok(());
     }
@@ -150,11 +172,8 @@ fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault, times: usize) -> 
     expect("reports", reports(stage), usize::from(!is_lost(row.scene)))
 }
 
-fn is_lost(scene: crate::scene::Scene) -> bool {
-    matches!(
-        scene,
-        crate::scene::Scene::Lost | crate::scene::Scene::Checkpoint
-    )
+fn is_lost(scene: Scene) -> bool {
+    matches!(scene, Scene::Lost | Scene::Checkpoint)
 }
 
 fn reports(stage: &Stage<'_>) -> usize {

@@ -12,5 +12,6 @@ mod input;
 mod outputs;
 mod properties;
 mod raw;
+mod removal;
 mod tree;
 mod unpack;

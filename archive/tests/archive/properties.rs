@@ -125,7 +125,7 @@ proptest! {
         let packed = pack_outputs(&tree.join("in"), &mut gzip, None).unwrap();
         prop_assert_eq!(packed.left_out_total, 0);
         let target = TestTree::new();
-        let unpacker = Unpacker::new(target.path(), Policy::output(u64::MAX)).unwrap();
+        let unpacker = Unpacker::new(target.path(), Policy::output(packed.bytes)).unwrap();
         prop_assert_eq!(unpacker.unpack(&gzip.finish().unwrap()[..]).unwrap(), packed.digest);
         let done = unpacker.finish().unwrap();
         let mut expected = look(&tree.join("in"));

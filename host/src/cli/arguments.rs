@@ -148,8 +148,8 @@ pub(super) struct HowArguments {
     #[arg(long, value_name = "USD")]
     pub(super) max_cost: Option<f64>,
 
-    /// Start it, print the run's name, and leave: `sortie wait` comes back, from any machine.
-    #[arg(short, long, conflicts_with_all = ["out", "retries", "fail_fast", "max_cost"])]
+    /// Start it, print the run's name, and leave: `sortie wait` comes back, from any machine, and does the rest as told.
+    #[arg(short, long, conflicts_with = "out")]
     pub(super) detach: bool,
 
     /// Say what would be sent and started, and what it would cost; send nothing.

@@ -59,7 +59,7 @@ pub(super) fn fetch(arguments: FetchArguments, env: &Environment) -> Result<i32,
     let call = async {
         let opened = find(&arguments.run, arguments.place, env).await?;
         let task = opened.task_number().await?;
-        let how = opened.resume(out, 0)?;
+        let how = opened.resume(out, None)?;
         let fetching = crate::run::fetch(&opened.session, opened.run, how, task, reporter.as_mut());
         let (result, missing) = fetching.await?;
         if missing > 0 {
@@ -285,7 +285,7 @@ impl Opened {
     }
 
     /// Where it was told to go, unless it is told anew.
-    fn resume(&self, out: Option<Out>, retries: u32) -> Result<Resume, Error> {
+    fn resume(&self, out: Option<Out>, retries: Option<u32>) -> Result<Resume, Error> {
         let out = match out.or(self.remembered()) {
             Some(out) => out,
             None => Out::Default(here()?),

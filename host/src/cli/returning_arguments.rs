@@ -17,9 +17,9 @@ pub(super) struct WaitArguments {
     #[arg(short, long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
 
-    /// Try again so often what the platform has failed.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) retries: u32,
+    /// Try again so often what the platform has failed [default: as the run was told].
+    #[arg(long, value_name = "N")]
+    pub(super) retries: Option<u32>,
 
     /// Start what waits for its turn, although another machine has started the run and the bucket alone says what it is.
     #[arg(long)]

@@ -30,8 +30,8 @@ pub enum Trust {
 pub struct Resume {
     /// Where its results go.
     pub out: Out,
-    /// How often a task that the platform has failed is tried again.
-    pub retries: u32,
+    /// How often a task that the platform has failed is tried again; absent = as the run was told.
+    pub retries: Option<u32>,
     /// Whether the output of an only task is shown.
     pub show: bool,
     /// Who vouches for what the bucket says is to be started.
@@ -80,6 +80,10 @@ impl<'a> Course<'a> {
                 .iter()
                 .flat_map(|range| range.task..range.task + range.count)
             {
+                // What is asked for now counts from now on.
+                if how.retries.is_none() && board.state(task) != Some(State::Waiting) {
+                    board.try_again(task);
+                }
                 board.set(task, State::Started(start.start));
             }
             next_start = start.start + 1;
@@ -88,12 +92,9 @@ impl<'a> Course<'a> {
         let beginning = Beginning {
             rates: rates(session, &plan, &flights),
             session,
+            manner: Manner::coming_back(record.driving, how.retries),
             record,
             plan,
-            manner: Manner {
-                retries: how.retries,
-                ..Manner::default()
-            },
             out: how.out,
         };
         let mut course = beginning.course();
@@ -111,6 +112,7 @@ impl<'a> Course<'a> {
         &mut self,
         reporter: &mut dyn crate::event::Reporter,
     ) -> Result<u32, Error> {
+        self.manner = Manner::default();
         self.bring_home(reporter).await?;
         Ok(self.board.count() - self.board.home())
     }

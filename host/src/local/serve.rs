@@ -107,7 +107,7 @@ pub(crate) async fn serve_data_dir(
     let scratch = data_dir.join("scratch");
     // What a killed emulator's tasks left behind.
     contained::sweep(&scratch);
-    let _ = fs_err::remove_dir_all(&scratch);
+    let _ = archive::remove_tree(&scratch);
     let program = program()?;
     let before = Record::read(data_dir);
     let token = match &before {

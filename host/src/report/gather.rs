@@ -60,7 +60,7 @@ pub(crate) async fn gather(
     let dir = fetched.as_ref().map(|dir| dir.path().to_owned());
     let how = Resume {
         out: here.unwrap_or_else(|| Out::Dir(dir.unwrap_or_else(PathBuf::new))),
-        retries: 0,
+        retries: None,
         show: false,
         keep: true,
         trust: Trust::Nobody,

@@ -92,7 +92,7 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         if !self.settled {
-            let _ = fs::remove_dir_all(&self.beside);
+            let _ = archive::remove_tree(&self.beside);
         }
     }
 }
@@ -116,35 +116,23 @@ fn remove_abandoned(place: &Path, stem: &str) {
         let free = std::fs::File::open(entry.path())
             .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
         if free {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = archive::remove_tree(&entry.path());
         }
     }
 }
 
 /// Moves entries in, over those of an earlier landing; the report last, for it says that the rest is there.
 fn move_up(from: &Path, into: &Path) -> io::Result<()> {
-    make_way(&into.join(REPORT))?;
+    archive::remove_tree(&into.join(REPORT))?;
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
         if name != REPORT {
-            make_way(&into.join(&name))?;
+            archive::remove_tree(&into.join(&name))?;
             fs::rename(from.join(&name), into.join(&name))?;
         }
     }
     fs::rename(from.join(REPORT), into.join(REPORT))?;
     fs::remove_dir(from)
-}
-
-fn make_way(path: &Path) -> io::Result<()> {
-    let gone = match fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match gone {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Whether this very task's results are in place already, of whatever attempt.

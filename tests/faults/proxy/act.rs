@@ -87,12 +87,15 @@ async fn send(
                 tokio::time::sleep(DROP).await;
             }
         }
+        Some(Fault::AnswerTwice) => {
+            let mut bytes = answer.bytes();
+            bytes.extend(answer.bytes());
+            client.write_all(&bytes).await?;
+        }
         _ => client.write_all(&answer.bytes()).await?,
     }
-    match fault {
-        Some(Fault::AnswerTwice) => client.write_all(&answer.bytes()).await?,
-        Some(Fault::ResetAfter) => return reset_later(client).await,
-        _ => {}
+    if fault == Some(Fault::ResetAfter) {
+        return reset_later(client).await;
     }
     Ok(true)
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// With the haste of the tests more than six minutes.
-const OUTAGE: Duration = Duration::from_secs(8);
+/// With the haste of the tests five minutes.
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// What the proxy does to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,9 @@ use super::ApiError;
 /// A server may ask for a longer pause than ours, but not for an endless one.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
+/// Bytes that are damaged so often in a row are damaged where they lie.
+const DAMAGED: u32 = 2;
+
 /// How long to try.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryConfig {
@@ -77,6 +80,8 @@ pub(crate) enum Again {
     Unacted,
     /// The server may have acted on it.
     Unclear,
+    /// The bytes were others than were sent, and nobody acted on them: on their way, which another try tells.
+    Damaged,
 }
 
 /// A try that failed.
@@ -145,6 +150,7 @@ fn jitter() -> f64 {
 pub(crate) struct Retry {
     backoff: Backoff,
     unclear: bool,
+    damaged: u32,
 }
 
 impl Retry {
@@ -152,6 +158,7 @@ impl Retry {
         Self {
             backoff: Backoff::new(config),
             unclear: false,
+            damaged: 0,
         }
     }
 
@@ -180,10 +187,12 @@ impl Retry {
         let mut error = *failure.error;
         error.tries = self.tries();
         self.unclear |= failure.again == Again::Unclear;
+        self.damaged += u32::from(failure.again == Again::Damaged);
         let allowed = match failure.again {
             Again::Never => false,
             Again::Unacted => true,
             Again::Unclear => idempotent,
+            Again::Damaged => self.damaged <= DAMAGED,
         };
         let pause = if allowed {
             self.backoff.next(failure.after)

@@ -26,7 +26,7 @@ pub use report::{
     Reason, Report, Skipped,
 };
 pub use spec::{Command, Input, InputKind, Pack, Spec, check_input_name};
-pub use start::{RunPlan, RunRecord, SpecSource, Start, TaskRange, TaskSpan};
+pub use start::{Driving, RunPlan, RunRecord, SpecSource, Start, TaskRange, TaskSpan};
 pub use steps::{
     Collect, PreparedFile, STEP_GRACE_MS, Stage, Step, StepReport, check_collect_name,
 };

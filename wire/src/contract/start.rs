@@ -36,6 +36,9 @@ pub struct RunRecord {
     /// At most so many tasks at once, kept by the host that follows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u32>,
+    /// What else was asked of the host that follows it.
+    #[serde(default, skip_serializing_if = "Driving::is_default")]
+    pub driving: Driving,
     /// The job that runs it, as Cloud Run names it; of several, the first.
     pub job: String,
     /// The others.
@@ -44,6 +47,26 @@ pub struct RunRecord {
     /// Those that are runs of Claude Code, whose standard output is its events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claude: Vec<TaskSpan>,
+}
+
+/// What a host does beside waiting, for whoever comes back to the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driving {
+    /// How often a task that the platform has failed is tried again.
+    #[serde(default)]
+    pub retries: u32,
+    /// Whether the first task that fails ends the others.
+    #[serde(default)]
+    pub fail_fast: bool,
+    /// What the run may cost by list prices, in millionths of a US dollar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_micros: Option<u64>,
+}
+
+impl Driving {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Tasks in a row.

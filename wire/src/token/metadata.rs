@@ -82,7 +82,7 @@ impl MetadataTokens {
 
     fn check(&self, response: &reqwest::Response) -> Result<(), TokenError> {
         let status = response.status();
-        if status.is_server_error() || status.as_u16() == 429 {
+        if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
             let mut error = self.permanent(&format!("answered {status}"));
             error.transient = true;
             return Err(error);
