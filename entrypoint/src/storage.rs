@@ -25,6 +25,9 @@ const COLD: RetryConfig = RetryConfig {
     longest_pause: Duration::from_secs(10),
 };
 
+/// A fresh container's first connections may lead nowhere: one is given up in time for several others.
+const COLD_IDLE: Duration = Duration::from_secs(20);
+
 /// What a command has worked for is worth waiting.
 const PATIENT: RetryConfig = RetryConfig {
     retries: 400,
@@ -76,7 +79,7 @@ pub(crate) fn connect(environment: &Environment) -> Result<Buckets, Box<dyn std:
     Ok(Buckets {
         patient: bucket(api.clone().with_retry(PATIENT)),
         hurried: bucket(hurried.with_idle_timeout(HURRIED_IDLE)),
-        cold: bucket(api),
+        cold: bucket(api.with_idle_timeout(COLD_IDLE)),
     })
 }
 

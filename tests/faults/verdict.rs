@@ -113,7 +113,7 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
             ));
         }
     }
-    let failed = last["event"] == "result";
+    let failed = last["event"] == "result" || !last["run"].is_null();
     let before = stage.ran();
     let came_back = scene == Scene::Wait;
     let again = scene.act(stage, "o3");
@@ -121,10 +121,10 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
     scene
         .check(stage, &again, "o3")
         .map_err(|why| format!("even without a fault: {why}\n{}\n---", again.stderr))?;
-    let outcome = if failed {
-        Outcome::TaskFailed
-    } else if came_back {
+    let outcome = if came_back {
         Outcome::WaitBringsIt
+    } else if failed {
+        Outcome::TaskFailed
     } else {
         expect("a second execution", stage.started().len() > 1, false)?;
         expect("runs of a command that was never started", before, 0)?;
@@ -135,10 +135,11 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
 
 /// What is not as it must be, and is said to be so.
 fn told(scene: Scene, done: &Done) -> Option<Verdict> {
-    let says = |words: &str| done.stderr.lines().find(|line| line.contains(words));
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    let says = |words: &str| stdout.lines().find(|line| line.contains(words));
     let (outcome, words) = match (scene, done.code) {
         (Scene::Talking, Some(3)) => (Outcome::LogLost, says("were lost")),
-        (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("a cancel did not go through")),
+        (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("the cancel did not go through")),
         _ => return None,
     };
     words.map(|words| verdict(outcome, words.to_owned()))
