@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test test-many bench check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many test-kill bench check conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -46,6 +46,9 @@ test: ## run the tests; needs Rust, make and a C compiler, no network once the c
 
 test-many: ## run the slow tests: ten thousand tasks, a run that costs too much
 	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
+
+test-kill: ## kill sortie and its tasks all over a run, fill disks, starve, cancel: SORTIE_KILL_ROUNDS, SORTIE_KILL_SEED
+	$(CARGO) test --workspace --test kill -- --ignored --nocapture
 
 bench: ## measure: calls, wall time and memory for 1 to 10,000 tasks
 	$(CARGO) bench --package sortie --bench many

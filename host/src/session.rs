@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wire::api::{Api, ApiError, RetryConfig, http_client};
+use wire::api::{Api, ApiError, ErrorKind, RetryConfig, http_client};
 use wire::bucket::Bucket;
 use wire::token::{StaticToken, TokenSource, Tokens};
 
@@ -64,6 +64,19 @@ pub struct Session {
 impl Session {
     /// Connects; in local mode this starts the emulator if there is none.
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
+        match Self::open_once(settings).await {
+            // The emulator that was found was about to leave, or being killed: there is none now.
+            Err(Error::Api { source, .. })
+                if source.kind == ErrorKind::Unavailable
+                    && matches!(settings.place, Place::Local(_)) =>
+            {
+                Self::open_once(settings).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_once(settings: &Settings) -> Result<Self, Error> {
         let mut keeper = None;
         let (cloud, job, warnings) = match &settings.place {
             Place::Cloud(cloud) => ((**cloud).clone(), None, Vec::new()),

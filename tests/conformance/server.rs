@@ -12,6 +12,8 @@ use wire::api::{Api, RetryConfig, http_client};
 use wire::bucket::Bucket;
 use wire::token::{StaticToken, Token, TokenSource, Tokens};
 
+use crate::proxy::{Proxy, Side};
+
 /// Many tries, hardly any pause.
 pub(crate) const QUICK: RetryConfig = RetryConfig {
     retries: 4,
@@ -47,6 +49,21 @@ impl Subject {
     pub(crate) fn through(&self, http: reqwest::Client) -> Bucket {
         let api = Api::new(http, self.tokens.clone(), None, QUICK);
         Bucket::new(api, &self.endpoint, self.bucket.name())
+    }
+
+    /// The same bucket behind a proxy, with these patiences.
+    pub(crate) async fn behind(&self, proxy: &Proxy, retry: RetryConfig, idle: Duration) -> Bucket {
+        let server = self.endpoint.authority();
+        let address = proxy.stand_before(server, Side::Host).await;
+        let endpoint: Url = format!("http://{address}").parse().unwrap();
+        let tokens = if other_server().is_some() {
+            Tokens::anonymous()
+        } else {
+            Tokens::origin(&endpoint, Arc::new(StaticToken(Token::new(OWNER, None))))
+        };
+        let api = Api::new(http_client().unwrap(), tokens, None, retry);
+        let api = api.with_idle_timeout(idle);
+        Bucket::new(api, &endpoint, self.bucket.name())
     }
 
     fn new(endpoint: Url, bucket: &str, tokens: Tokens) -> Self {
@@ -93,7 +110,7 @@ fn other_server() -> Option<(Subject, String)> {
     clippy::disallowed_methods,
     reason = "a test harness has no settings module"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod images;
 mod inputs;
+mod isolation;
 mod library;
 mod many;
 mod outputs;
