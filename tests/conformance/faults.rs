@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wire::api::{ApiError, RetryConfig};
-use wire::bucket::{Bucket, List, Patch, Precondition};
+use wire::api::{ApiError, ErrorKind, RetryConfig};
+use wire::bucket::{Bucket, Digest, List, Patch, Precondition};
 
 use crate::objects::{absent, new};
 use crate::proxy::{Call, Fault, Kind, Proxy, Rule, Side};
 use crate::server::{Subject, variable};
-use crate::{FAKE_GCS, GCP_EMULATOR};
 
 /// Tries enough for a server that is down for 200 ms, and few enough for one that is down for good.
 const RETRY: RetryConfig = RetryConfig {
@@ -26,7 +25,16 @@ const IDLE: Duration = Duration::from_millis(500);
 const K: usize = 256 * 1024;
 
 /// What other servers get wrong, so that a fault is noticed that otherwise is not.
-const EXCEPTIONS: &[(&str, Kind, &[Fault], &str)] = &[];
+const EXCEPTIONS: &[(&str, Kind, &[Fault], &str)] = &[(
+    crate::FAKE_GCS,
+    Kind::Insert,
+    &[Fault::FlipUp],
+    "it does not hold what it gets against the checksums sent with it",
+)];
+
+/// It depends on the moment whether the first chunk is met by it, and then it is what it gets wrong with chunks.
+const UNDECIDED: &[(&str, Kind, Fault)] =
+    &[(crate::FAKE_GCS, Kind::ResumableStart, Fault::ResetAfter)];
 
 const ANYWHERE: &[Fault] = &[
     Fault::Refuse,
@@ -73,12 +81,15 @@ fn faults(kind: Kind) -> Vec<Fault> {
 async fn each(
     subject: &Subject,
     kind: Kind,
-    prepare: impl AsyncFn(&str),
+    prepare: impl AsyncFn(&str) -> u64,
     work: impl AsyncFn(&Bucket, &str) -> Result<(), ApiError>,
     check: impl AsyncFn(&str),
 ) {
     let server = variable("SORTIE_CONFORMANCE_SERVER").unwrap_or_default();
     for (number, fault) in faults(kind).into_iter().enumerate() {
+        if UNDECIDED.contains(&(server.as_str(), kind, fault)) {
+            continue;
+        }
         let name = subject.name(&format!("of-{number}"));
         prepare(&name).await;
         let call = Call {
@@ -120,14 +131,21 @@ async fn put(subject: &Subject, name: &str) -> u64 {
 pub(crate) async fn inserts(subject: Subject) {
     let work = async |bucket: &Bucket, name: &str| {
         let body = Bytes::from_static(BYTES);
-        bucket.insert(name, &absent(), body).await.map(drop)
+        match bucket.insert(name, &absent(), body).await {
+            // Somebody has asked twice in our name: it is for us to see whether it is ours.
+            Err(error) if error.kind == ErrorKind::Exists => {
+                let ours = bucket.holds(name, &Digest::of(BYTES)).await?;
+                ours.map(drop).ok_or(error)
+            }
+            made => made.map(drop),
+        }
     };
     let check = async |name: &str| holds(&subject, name, BYTES).await;
-    each(&subject, Kind::Insert, async |_| (), work, check).await;
+    each(&subject, Kind::Insert, async |_| 0, work, check).await;
 }
 
 pub(crate) async fn reads(subject: Subject) {
-    let prepare = async |name: &str| drop(put(&subject, name).await);
+    let prepare = async |name: &str| put(&subject, name).await;
     let work = async |bucket: &Bucket, name: &str| {
         let (_, read) = bucket.read(name, 100).await?;
         assert_eq!(read, BYTES);
@@ -137,7 +155,7 @@ pub(crate) async fn reads(subject: Subject) {
 }
 
 pub(crate) async fn stats(subject: Subject) {
-    let prepare = async |name: &str| drop(put(&subject, name).await);
+    let prepare = async |name: &str| put(&subject, name).await;
     let work = async |bucket: &Bucket, name: &str| {
         let meta = bucket.stat(name).await?;
         assert_eq!((meta.name.as_str(), meta.size), (name, BYTES.len() as u64));
@@ -147,7 +165,7 @@ pub(crate) async fn stats(subject: Subject) {
 }
 
 pub(crate) async fn lists(subject: Subject) {
-    let prepare = async |name: &str| drop(put(&subject, name).await);
+    let prepare = async |name: &str| put(&subject, name).await;
     let work = async |bucket: &Bucket, name: &str| {
         let list = List {
             prefix: name,
@@ -161,7 +179,7 @@ pub(crate) async fn lists(subject: Subject) {
 }
 
 pub(crate) async fn patches(subject: Subject) {
-    let prepare = async |name: &str| drop(put(&subject, name).await);
+    let prepare = async |name: &str| put(&subject, name).await;
     let work = async |bucket: &Bucket, name: &str| {
         let patch = Patch {
             metadata: [("k".to_owned(), "v".to_owned())].into(),
@@ -178,7 +196,7 @@ pub(crate) async fn patches(subject: Subject) {
 }
 
 pub(crate) async fn deletes(subject: Subject) {
-    let prepare = async |name: &str| drop(put(&subject, name).await);
+    let prepare = async |name: &str| put(&subject, name).await;
     let work = async |bucket: &Bucket, name: &str| {
         let generation = subject.bucket.stat(name).await.unwrap().generation;
         bucket.delete(name, Some(generation)).await
@@ -200,7 +218,7 @@ async fn uploads(subject: Subject, kind: Kind) {
     let work =
         async |bucket: &Bucket, name: &str| overwrite(bucket, name, Precondition::Absent).await;
     let check = async |name: &str| holds(&subject, name, &[7; K + 100]).await;
-    each(&subject, kind, async |_| (), work, check).await;
+    each(&subject, kind, async |_| 0, work, check).await;
 }
 
 pub(crate) async fn upload_starts(subject: Subject) {

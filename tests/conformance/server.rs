@@ -1,10 +1,12 @@
 //! The server under judgement.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use emulator::{Account, Config, Emulator, Grant, Permission};
+use futures_util::FutureExt;
 use tempfile::TempDir;
 use tokio::task::AbortHandle;
 use url::Url;
@@ -80,7 +82,7 @@ impl Subject {
 /// Runs a case. A server with a known error must fail it: if it does not, its exception is no longer needed.
 pub(crate) async fn check<F>(defects: &[Defect], case: impl FnOnce(Subject) -> F)
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()>,
 {
     let (subject, server, _held) = if let Some((subject, server)) = other_server() {
         (subject, server, None)
@@ -88,11 +90,11 @@ where
         let ours = Ours::start().await;
         (ours.owner(), String::new(), Some(ours))
     };
-    let outcome = tokio::spawn(case(subject)).await;
+    let outcome = AssertUnwindSafe(case(subject)).catch_unwind().await;
     let defect = defects.iter().find(|defect| defect.server == server);
     match (outcome, defect) {
         (Ok(()), Some(defect)) => panic!("no longer wrong: {}", defect.reason),
-        (Err(failure), None) => std::panic::resume_unwind(failure.into_panic()),
+        (Err(failure), None) => std::panic::resume_unwind(failure),
         (Ok(()), None) | (Err(_), Some(_)) => {}
     }
 }
