@@ -217,7 +217,7 @@ async fn overwrite(bucket: &Bucket, name: &str, over: Precondition) -> Result<()
 async fn uploads(subject: Subject, kind: Kind) {
     let work =
         async |bucket: &Bucket, name: &str| overwrite(bucket, name, Precondition::Absent).await;
-    let check = async |name: &str| holds(&subject, name, &[7; K + 100]).await;
+    let check = async |name: &str| holds(&subject, name, &vec![7; K + 100]).await;
     each(&subject, kind, async |_| 0, work, check).await;
 }
 

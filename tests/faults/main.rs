@@ -28,7 +28,7 @@ use crate::verdict::{Verdict, play};
 const ONLY: &str = "SORTIE_FAULTS_ONLY";
 
 /// Cases that are played at once: most of a case is waiting.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 20;
 
 /// What came of every case.
 type Verdicts = BTreeMap<(usize, String), Verdict>;

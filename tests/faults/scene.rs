@@ -150,20 +150,16 @@ impl Scene {
     pub(crate) fn check(self, stage: &Stage<'_>, done: &Done, out: &str) -> Result<(), String> {
         if self == Self::Remove {
             let left = stage.names("runs/");
-            return expect("exit code", done.code, Some(0)).and(expect(
+            return expect("exit code", &done.code, &Some(0)).and(expect(
                 "objects left",
-                left,
-                vec![],
+                &left,
+                &Vec::new(),
             ));
         }
-        expect("exit code", done.code, Some(self.code()))?;
+        expect("exit code", &done.code, &Some(self.code()))?;
         let read = |name: &str| std::fs::read(stage.machine.path(&format!("{out}/{name}")));
         let stdout = read("stdout").map_err(|error| format!("stdout: {error}"))?;
-        expect(
-            "stdout",
-            String::from_utf8_lossy(&stdout).as_ref(),
-            self.stdout(),
-        )?;
+        expect("stdout", &*String::from_utf8_lossy(&stdout), self.stdout())?;
         let copy = read("output/copy").map_err(|error| format!("output/copy: {error}"))?;
         if copy == self.copy() {
             Ok(())
@@ -173,10 +169,10 @@ impl Scene {
     }
 }
 
-pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(
+pub(crate) fn expect<T: PartialEq + std::fmt::Debug + ?Sized>(
     what: &str,
-    got: T,
-    expected: T,
+    got: &T,
+    expected: &T,
 ) -> Result<(), String> {
     if got == expected {
         return Ok(());

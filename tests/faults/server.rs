@@ -55,7 +55,7 @@ impl Server {
 
     pub(crate) fn make_bucket(&self, name: &str) {
         let url = format!("http://{}/storage/v1/b?project={PROJECT}", self.address);
-        self.ask(url, Some(&json!({ "name": name })));
+        Self::ask(url, Some(&json!({ "name": name })));
     }
 
     /// A job whose container is this command.
@@ -97,10 +97,10 @@ impl Server {
 
     fn cloud_run(&self, path: &str, body: Option<&Value>) -> Value {
         let base = format!("/v2/projects/{PROJECT}/locations/{REGION}{path}");
-        self.ask(format!("http://{}{base}", self.address), body)
+        Self::ask(format!("http://{}{base}", self.address), body)
     }
 
-    fn ask(&self, url: String, body: Option<&Value>) -> Value {
+    fn ask(url: String, body: Option<&Value>) -> Value {
         runtime().block_on(async {
             let http = wire::api::http_client().unwrap();
             let request = match body {

@@ -79,7 +79,7 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
     not_broken(done)?;
     let right = scene.check(stage, done, "o");
     if right.is_ok() {
-        nothing_doubled(stage, row, fault, 1)?;
+        nothing_doubled(stage, row, fault)?;
         return Ok(verdict(Outcome::AsIfNothing, String::new()));
     }
     let wrong = right.unwrap_err();
@@ -101,7 +101,7 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         let back = scene.come_back(stage, run, "o2");
         not_broken(&back)?;
         if scene.check(stage, &back, "o2").is_ok() {
-            nothing_doubled(stage, row, fault, 1)?;
+            nothing_doubled(stage, row, fault)?;
             return Ok(verdict(Outcome::WaitBringsIt, said));
         }
         if stage.ran() > 0 {
@@ -126,8 +126,8 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
     } else if failed {
         Outcome::TaskFailed
     } else {
-        expect("a second execution", stage.started().len() > 1, false)?;
-        expect("runs of a command that was never started", before, 0)?;
+        expect("a second execution", &(stage.started().len() > 1), &false)?;
+        expect("runs of a command that was never started", &before, &0)?;
         Outcome::AgainDoesIt
     };
     Ok(verdict(outcome, said))
@@ -160,17 +160,21 @@ fn not_broken(done: &Done) -> Result<(), String> {
 }
 
 /// The command ran once, however many executions there are; and there are no more of them than were asked for.
-fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault, times: usize) -> Result<(), String> {
+fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault) -> Result<(), String> {
     if row.scene == Scene::Remove {
         return Ok(());
     }
-    expect("times that the command ran", stage.ran(), times)?;
+    expect("times that the command ran", &stage.ran(), &1)?;
     if matches!(row.scene, Scene::OwnJob | Scene::Wait) {
         return Ok(());
     }
     let asked = usize::from(row.call.kind == Kind::JobsRun && fault == Fault::DoneTwice);
-    expect("executions", stage.started().len(), times + asked)?;
-    expect("reports", reports(stage), usize::from(!is_lost(row.scene)))
+    expect("executions", &stage.started().len(), &(1 + asked))?;
+    expect(
+        "reports",
+        &reports(stage),
+        &usize::from(!is_lost(row.scene)),
+    )
 }
 
 fn is_lost(scene: Scene) -> bool {

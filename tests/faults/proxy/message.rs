@@ -1,5 +1,7 @@
 //! HTTP/1.1 as far as these clients and servers speak it.
 
+use std::fmt::Write;
+
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -92,7 +94,7 @@ impl Request {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             let value = if name == "host" { server } else { value };
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         head.push_str("connection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
@@ -144,10 +146,10 @@ impl Answer {
     pub(super) fn head(&self) -> Vec<u8> {
         let mut head = format!("{}\r\n", self.status);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         if !self.status.contains(" 204") {
-            head.push_str(&format!("content-length: {}\r\n", self.body.len()));
+            let _ = write!(head, "content-length: {}\r\n", self.body.len());
         }
         head.push_str("\r\n");
         head.into_bytes()
