@@ -54,6 +54,8 @@ pub struct Session {
     pub owner: String,
     /// Where sortie keeps its own state.
     pub data_dir: PathBuf,
+    /// Where it keeps what inputs were when they were last read, if it does.
+    pub(crate) index_dir: Option<PathBuf>,
     /// Where that is, for coming back.
     pub place: Recorded,
     keeper: Option<local::Keeper>,
@@ -113,6 +115,7 @@ impl Session {
             source: settings.source.clone(),
             owner: settings.owner.clone(),
             data_dir: settings.data_dir.clone(),
+            index_dir: settings.index_dir.clone(),
             place: Recorded::of(settings),
             keeper,
             warnings,
@@ -183,11 +186,6 @@ impl Session {
             }
             _ => false,
         }
-    }
-
-    /// Where it is kept what inputs were when they were last read.
-    pub(crate) fn index_dir(&self) -> PathBuf {
-        self.data_dir.join("index")
     }
 
     /// Brings back a server that is gone, where that is ours to do; elsewhere it does nothing.

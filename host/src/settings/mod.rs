@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::record::{LocalRecord, Recorded};
 use cloud::cloud;
 use file::find_file;
-use machine::{local, owner};
+use machine::{index_dir, local, owner};
 
 /// The file a team commits, found upward from the working directory.
 pub const FILE: &str = "sortie.toml";
@@ -133,6 +133,8 @@ pub struct Settings {
     pub source: String,
     /// Where sortie keeps its own state.
     pub data_dir: PathBuf,
+    /// Where it keeps what inputs were when they were last read; nowhere where `SORTIE_INDEX` is `off`.
+    pub index_dir: Option<PathBuf>,
     /// Who runs it: `user@machine`.
     pub owner: String,
 }
@@ -245,6 +247,7 @@ impl Settings {
     /// `from`: the directory to look for `sortie.toml` in, and above.
     pub fn resolve(wishes: &Wishes, env: &Environment, from: &Path) -> Result<Self, Error> {
         let data_dir = data_dir(env)?;
+        let index_dir = index_dir(env, &data_dir)?;
         let owner = owner(env);
         let found = if wishes.local { None } else { find_file(from)? };
         let named = wishes.name_a_place() || PLACE_VARIABLES.iter().any(|n| env.bytes(n).is_some());
@@ -259,6 +262,7 @@ impl Settings {
                 place,
                 source: format!("local mode ({why})"),
                 data_dir,
+                index_dir,
                 owner,
             });
         }
@@ -276,6 +280,7 @@ impl Settings {
             place: Place::Cloud(Box::new(cloud)),
             source,
             data_dir,
+            index_dir,
             owner,
         })
     }

@@ -138,17 +138,16 @@ async fn a_server_that_made_something_else_is_found_out() {
 
 #[tokio::test]
 async fn bytes_that_are_damaged_on_their_way_are_sent_again() {
-    let mismatch = "Provided MD5 hash \"a\" doesn't match calculated MD5 hash \"b\".";
-    let script = [refusal(400, mismatch), object("a/o", b"bytes", 3).act()];
+    let mismatch = || {
+        let message = "Provided MD5 hash \"a\" doesn't match calculated MD5 hash \"b\".";
+        let json = json!({ "error": { "code": 400, "message": message } });
+        reply(400).text(&json.to_string()).act()
+    };
+    let script = [mismatch(), object("a/o", b"bytes", 3).act()];
     let server = Server::start(script).await;
     let made = insert(&server, &absent(), b"bytes").await.unwrap();
     assert_eq!(made.generation, 3);
-    let script = [
-        refusal(400, mismatch),
-        refusal(400, mismatch),
-        refusal(400, mismatch),
-    ];
-    let server = Server::start(script).await;
+    let server = Server::start([mismatch(), mismatch(), mismatch()]).await;
     let error = insert(&server, &absent(), b"bytes").await.unwrap_err();
     assert_eq!((error.kind, error.tries), (ErrorKind::Corrupt, 3));
 }
