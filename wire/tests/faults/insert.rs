@@ -140,7 +140,7 @@ async fn a_server_that_made_something_else_is_found_out() {
 async fn bytes_that_are_damaged_on_their_way_are_sent_again() {
     let mismatch = || {
         let message = "Provided MD5 hash \"a\" doesn't match calculated MD5 hash \"b\".";
-        let json = json!({ "error": { "code": 400, "message": message } });
+        let json = serde_json::json!({ "error": { "code": 400, "message": message } });
         reply(400).text(&json.to_string()).act()
     };
     let script = [mismatch(), object("a/o", b"bytes", 3).act()];
