@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wire::api::{Api, ApiError, ErrorKind, RetryConfig, http_client};
 use wire::bucket::Bucket;
-use wire::token::{StaticToken, Token, Tokens};
+use wire::token::{StaticToken, Tokens};
 
 use crate::cloud_run::{CloudRun, Job};
 use crate::cost::Prices;
@@ -126,11 +126,7 @@ impl Session {
             warnings,
         };
         if let Some(definition) = job {
-            let made = session
-                .cloud_run
-                .create_job(&session.job, &definition)
-                .await;
-            made.map_err(Error::api("cannot prepare the job"))?;
+            session.make_job(&definition).await?;
         } else if !shape.is_none() {
             let options = registry_options(endpoints.as_ref(), &credentials);
             let Self { job, owner, .. } = &session;
@@ -141,6 +137,11 @@ impl Session {
             session.is_own_job = true;
         }
         Ok(session)
+    }
+
+    async fn make_job(&self, definition: &serde_json::Value) -> Result<(), Error> {
+        let made = self.cloud_run.create_job(&self.job, definition).await;
+        made.map_err(Error::api("cannot prepare the job"))
     }
 
     async fn use_own_job(&mut self, own: &own_job::OwnJob, dry_run: bool) -> Result<(), Error> {
@@ -285,23 +286,21 @@ fn servers(
     retry: RetryConfig,
 ) -> Result<(Server, Server), Error> {
     let api = |tokens| Api::new(http.clone(), tokens, cloud.quota_project.clone(), retry);
-    let at = |url: &url::Url, token: Option<&Token>| {
+    let at = |url: &url::Url, Endpoints { token, haste, .. }: &Endpoints| {
         let tokens = match token {
             Some(token) => Tokens::origin(url, Arc::new(StaticToken(token.clone()))),
             None => Tokens::anonymous(),
         };
         Server {
-            api: api(tokens),
+            api: api(tokens).with_haste(*haste),
             url: url.clone(),
         }
     };
-    if let Some(Endpoints {
-        run,
-        storage,
-        token,
-    }) = &cloud.endpoints
-    {
-        return Ok((at(storage, token.as_ref()), at(run, token.as_ref())));
+    if let Some(endpoints) = &cloud.endpoints {
+        return Ok((
+            at(&endpoints.storage, endpoints),
+            at(&endpoints.run, endpoints),
+        ));
     }
     let tokens = match google {
         Some(google) => Tokens::google(Arc::<GoogleCredentials>::clone(google)),

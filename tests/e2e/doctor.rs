@@ -51,7 +51,7 @@ impl Healthy {
         healthy.call(
             Method::PATCH,
             "storage/v1/b/team-bucket",
-            json!({
+            &json!({
                 "lifecycle": {"rule": [
                     {"action": {"type": "Delete"}, "condition": {"matchesPrefix": ["inputs/"], "daysSinceCustomTime": 14}},
                     {"action": {"type": "Delete"}, "condition": {"matchesPrefix": ["runs/"], "age": 30}},
@@ -63,15 +63,15 @@ impl Healthy {
         healthy.call(
             Method::POST,
             "su/v1/projects/team/services:batchEnable",
-            services,
+            &services,
         );
         healthy
     }
 
-    fn call(&self, method: Method, path: &str, body: Value) -> Value {
+    fn call(&self, method: Method, path: &str, body: &Value) -> Value {
         let (api, endpoint) = self.cloud.team.api();
         let url = endpoint.join(path).unwrap();
-        block_on(api.json("cannot call", method, url, Some(&body), true)).unwrap()
+        block_on(api.json("cannot call", method, url, Some(body), true)).unwrap()
     }
 
     fn typed(&self, words: &[&str]) -> Typed {
@@ -121,37 +121,40 @@ impl Healthy {
     }
 
     fn change_bucket(&self, patch: Value) {
-        self.call(Method::PATCH, "storage/v1/b/team-bucket", patch);
+        self.call(Method::PATCH, "storage/v1/b/team-bucket", &patch);
     }
 }
+
+/// What there is to look at in a project.
+const CHECKS: &[&str] = &[
+    "program",
+    "settings",
+    "environments",
+    "data directory",
+    "disk",
+    "emulator",
+    "credentials",
+    "network",
+    "clock",
+    "apis",
+    "quota project",
+    "bucket",
+    "bucket.inputs",
+    "bucket.runs",
+    "bucket.soft-delete",
+    "bucket.public-access",
+    "bucket.uniform-access",
+    "bucket.rights",
+    "job.default",
+    "job.default.rights",
+    "quota",
+];
 
 #[test]
 fn a_healthy_project_is_well_and_nothing_in_it_is_changed() {
     let healthy = Healthy::new();
     let all = findings(&healthy.examine().code(0));
-    for check in [
-        "program",
-        "settings",
-        "environments",
-        "data directory",
-        "disk",
-        "emulator",
-        "credentials",
-        "network",
-        "clock",
-        "apis",
-        "quota project",
-        "bucket",
-        "bucket.inputs",
-        "bucket.runs",
-        "bucket.soft-delete",
-        "bucket.public-access",
-        "bucket.uniform-access",
-        "bucket.rights",
-        "job.default",
-        "job.default.rights",
-        "quota",
-    ] {
+    for &check in CHECKS {
         assert_eq!(all[check].0, "ok", "{check}: {:?}", all.get(check));
     }
     assert!(all["settings"].1.contains("sortie.toml`: project `team`"));
@@ -326,20 +329,20 @@ fn a_secret_without_a_version_is_told() {
     healthy.call(
         Method::POST,
         "sm/v1/projects/team/secrets?secretId=api-key",
-        replication,
+        &replication,
     );
     let payload = json!({"payload": {"data": "eA=="}});
     healthy.call(
         Method::POST,
         "sm/v1/projects/team/secrets/api-key:addVersion",
-        payload,
+        &payload,
     );
     let (code, status, ..) = healthy.found("secret.api-key");
     assert_eq!((code, status.as_str()), (Some(0), "ok"));
     healthy.call(
         Method::POST,
         "sm/v1/projects/team/secrets/api-key/versions/1:disable",
-        json!({}),
+        &json!({}),
     );
     healthy.fails(
         "secret.api-key",
@@ -354,7 +357,7 @@ fn a_disabled_api_and_a_wrong_clock_are_told() {
     healthy.call(
         Method::POST,
         "su/v1/projects/team/services/run.googleapis.com:disable",
-        json!({}),
+        &json!({}),
     );
     healthy.fails(
         "apis",

@@ -321,7 +321,7 @@ fn forward(
             "connection" => continue,
             _ => value.clone(),
         };
-        request.push_str(&format!("\r\n{name}: {value}"));
+        request.extend(["\r\n", name, ": ", &value]);
     }
     request.push_str("\r\nconnection: close\r\n\r\n");
     let mut server = TcpStream::connect(server).unwrap();

@@ -31,7 +31,7 @@ pub(super) fn doctor(arguments: DoctorArguments, env: &Environment) -> Result<i3
     let wishes = arguments.place.into_wishes()?;
     let from = here()?;
     interruptible(async move {
-        let findings = examine(&wishes, env, &from).await;
+        let findings = Box::pin(examine(&wishes, env, &from)).await;
         let with = |status| findings.iter().filter(|f| f.status == status).count();
         let (failures, warnings) = (with(Status::Failure), with(Status::Warning));
         let code = if failures > 0 {

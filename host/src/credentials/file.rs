@@ -14,7 +14,7 @@ const LOGIN: &str = "`gcloud auth application-default login` makes new credentia
 
 /// What a file is.
 pub(super) enum Kind {
-    Key(Key),
+    Key(Box<Key>),
     User(User),
     /// For gcloud to make sense of: its type.
     Gcloud(&'static str),
@@ -57,7 +57,7 @@ fn kind(json: &[u8]) -> Result<(Kind, Option<Target>), String> {
 
 fn plain(file: &Value) -> Result<Kind, String> {
     match text(file, "type")? {
-        "service_account" => Key::of(file).map(Kind::Key),
+        "service_account" => Key::of(file).map(|key| Kind::Key(Box::new(key))),
         "authorized_user" => User::of(file).map(Kind::User),
         "external_account" => Ok(Kind::Gcloud("external_account")),
         "external_account_authorized_user" => Ok(Kind::Gcloud("external_account_authorized_user")),

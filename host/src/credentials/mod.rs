@@ -28,7 +28,7 @@ use impersonation::Target;
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// gcloud alone takes seconds to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Application default credentials, looked for when the first token is needed.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Found {
 /// Who or what gives tokens.
 #[derive(Debug)]
 enum Source {
-    Key(key::Key, PathBuf),
+    Key(Box<key::Key>, PathBuf),
     User(user::User, PathBuf),
     Metadata(MetadataTokens, String),
     Gcloud(gcloud::Gcloud),

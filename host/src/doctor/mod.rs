@@ -31,7 +31,7 @@ pub async fn examine(wishes: &Wishes, env: &Environment, from: &Path) -> Vec<Fin
     if let Ok(settings) = &settings
         && let Place::Cloud(cloud) = &settings.place
     {
-        findings.extend(cloud::examine(cloud, &settings.data_dir).await);
+        findings.extend(Box::pin(cloud::examine(cloud, &settings.data_dir)).await);
     }
     findings
 }

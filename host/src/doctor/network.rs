@@ -42,7 +42,7 @@ pub(super) async fn examine(connection: &Connection) -> Vec<Finding> {
         format!("`{}` and `{}` answer", hosts[0], hosts[1])
     };
     let time = storage.ok().flatten().or(run.ok().flatten());
-    vec![Finding::ok("network", says), clock(time)]
+    vec![Finding::ok("network", says), clock(time.as_ref())]
 }
 
 /// Any answer will do; of interest is its date.
@@ -69,7 +69,7 @@ fn time(text: &str) -> Option<Timestamp> {
     parsed.ok()
 }
 
-fn clock(skew: Option<Skew>) -> Finding {
+fn clock(skew: Option<&Skew>) -> Finding {
     let Some(Skew { before, there }) = skew else {
         return Finding::unknown("clock", "the answers have no date");
     };

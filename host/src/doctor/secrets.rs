@@ -37,13 +37,12 @@ async fn one(cloud: &Cloud, connection: &Connection, secret: &str, version: &str
         format!("projects/{project}/secrets/{secret}")
     };
     let path = format!("/v1/{full}/versions/{version}");
-    let url = match &connection.google {
-        Some(_) => Connection::google_url("secretmanager.googleapis.com", &path),
-        None => {
-            let mut url = connection.run.url.clone();
-            url.set_path(&path);
-            url
-        }
+    let url = if connection.google.is_some() {
+        Connection::google_url("secretmanager.googleapis.com", &path)
+    } else {
+        let mut url = connection.run.url.clone();
+        url.set_path(&path);
+        url
     };
     let action = format!("cannot see the secret `{short}`");
     let api = &connection.run.api;

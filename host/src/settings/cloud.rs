@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use url::Url;
+use wire::api::Haste;
 use wire::token::Token;
 
 use super::credentials::quota_project;
@@ -63,6 +64,7 @@ pub(crate) fn bucket_alone(
             run: storage.clone(),
             storage,
             token: emulator_token(env),
+            haste: haste(env)?,
         })
     });
     Ok(Cloud {
@@ -89,6 +91,14 @@ fn bucket_name(text: &str) -> String {
 fn emulator_token(env: &Environment) -> Option<Token> {
     env.text("SORTIE_EMULATOR_TOKEN")
         .map(|text| Token::new(text, None))
+}
+
+fn haste(env: &Environment) -> Result<Haste, Error> {
+    let Some(text) = env.text("SORTIE_HASTE") else {
+        return Ok(Haste::NONE);
+    };
+    let divisor = text.parse().map(Haste);
+    divisor.map_err(|_| Error::usage(format!("`SORTIE_HASTE={text}` is no divisor")))
 }
 
 fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error> {
@@ -159,6 +169,7 @@ fn endpoints(wishes: &Wishes, env: &Environment) -> Result<Option<Endpoints>, Er
             run: parse_endpoint(&run)?,
             storage: parse_endpoint(&storage)?,
             token: emulator_token(env),
+            haste: haste(env)?,
         })),
         (run, _) => {
             let (have, lack, flag) = if run.is_some() {
