@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test test-many test-kill bench check fuzz deny audit sbom conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many test-kill test-faults bench check fuzz deny audit sbom conformance entrypoint test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -49,6 +49,9 @@ test-many: ## run the slow tests: ten thousand tasks, a run that costs too much
 
 test-kill: ## kill sortie and its tasks all over a run, fill disks, starve, cancel: SORTIE_KILL_ROUNDS, SORTIE_KILL_SEED
 	$(CARGO) test --locked --workspace --test kill -- --ignored --nocapture
+
+test-faults: ## break every call in every way, and hold docs/faults.md against what comes of it: UPDATE=1 writes it anew
+	$(CARGO) test --workspace --test faults -- --ignored
 
 bench: ## measure: calls, wall time and memory for 1 to 10,000 tasks
 	$(CARGO) bench --locked --package sortie --bench many

@@ -224,7 +224,8 @@ fn clients(cloud: &Cloud, retry: RetryConfig) -> Result<(Bucket, CloudRun), Erro
         };
         let storage = endpoints.storage.clone();
         let run = endpoints.run.clone();
-        (api(tokens(&storage)), storage, api(tokens(&run)), run)
+        let api = |origin: &url::Url| api(tokens(origin)).with_haste(endpoints.haste);
+        (api(&storage), storage, api(&run), run)
     } else {
         let source: Arc<dyn TokenSource> = Arc::new(GoogleCredentials::default());
         let shared = api(Tokens::google(source));

@@ -74,6 +74,12 @@ fn hex(bytes: &[u8]) -> String {
 
 /// What this machine remembers can be read, and nobody works for it any more.
 pub(crate) fn machine(machine: &Machine) -> Vec<RunId> {
+    nobody(&machine.home());
+    runs(machine)
+}
+
+/// The runs that this machine remembers.
+pub(crate) fn runs(machine: &Machine) -> Vec<RunId> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(machine.data().join("runs"))
         .into_iter()
@@ -86,7 +92,6 @@ pub(crate) fn machine(machine: &Machine) -> Vec<RunId> {
             runs.push(record["run"].as_str().unwrap().parse().unwrap());
         }
     }
-    nobody(&machine.home());
     runs
 }
 

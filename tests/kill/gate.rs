@@ -86,6 +86,11 @@ impl Gate {
         *self.state.strike.lock().unwrap() = Some(Strike { at, side, act });
     }
 
+    /// It is not done any more, if it was not yet.
+    pub(crate) fn call_off(&self) {
+        self.state.strike.lock().unwrap().take();
+    }
+
     /// From now on the way to the server is as slow as this, for each connection.
     pub(crate) fn slow_down(&self, bytes_per_second: usize) {
         self.state.rate.store(bytes_per_second, Ordering::SeqCst);

@@ -11,6 +11,7 @@ mod gate;
 #[expect(dead_code, reason = "another test program uses the rest of it")]
 mod harness;
 mod host;
+mod local;
 mod many;
 mod memory;
 mod points;

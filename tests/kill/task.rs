@@ -1,5 +1,6 @@
 //! A task's entrypoint is killed, as the kernel does when memory is short.
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::audit;
@@ -37,15 +38,25 @@ fn run(site: &Site, scenario: &Scenario, job: &str, out: &str) -> Done {
 fn round(round: Round) -> String {
     let (site, scenario) = (Site::start(), Scenario::new(round.dice));
     let kill = site.killer_of_task();
+    let over = Arc::new(Mutex::new(false));
     match round.point {
         Point::At(request, when) => site.task.strike(request, when, kill),
-        Point::After(time) => drop(std::thread::spawn(move || {
-            std::thread::sleep(time);
-            kill();
-        })),
+        Point::After(time) => {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(time);
+                let over = over.lock().unwrap();
+                if !*over {
+                    kill();
+                }
+            });
+        }
     }
     let job = [JOB, RETRYING][usize::from(round.dice.is_multiple_of(2))];
     let done = run(&site, &scenario, job, "o");
+    // What comes too late must not strike the next one.
+    *over.lock().unwrap() = true;
+    site.task.call_off();
     let came_of_it = if done.code == Some(125) && job == JOB {
         explained(&site, &scenario, &done)
     } else {

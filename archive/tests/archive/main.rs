@@ -6,6 +6,7 @@
 )]
 
 mod bombs;
+mod borders;
 mod damage;
 mod format;
 mod hostile;

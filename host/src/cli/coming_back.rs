@@ -307,5 +307,5 @@ impl Opened {
 pub(super) fn print_json(event: &str, mut value: serde_json::Value) {
     value["version"] = json!(1);
     value["event"] = json!(event);
-    human::print(&value.to_string());
+    human::print(&super::json::tame(&value));
 }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wire::api::RetryConfig;
+use wire::api::{Haste, RetryConfig};
 
 use crate::cost::Prices;
 use crate::error::Error;
@@ -132,6 +132,7 @@ pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<Connected,
             run: emulator.endpoint.clone(),
             storage: emulator.endpoint,
             token: Some(emulator.token),
+            haste: Haste::NONE,
         }),
     };
     Ok(Connected {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use url::Url;
+use wire::api::Haste;
 use wire::token::Token;
 
 use super::file::{File, TeamEnvironment};
@@ -64,6 +65,7 @@ pub(crate) fn bucket_alone(
             run: storage.clone(),
             storage,
             token: emulator_token(env),
+            haste: haste(env)?,
         })
     });
     Ok(Cloud {
@@ -94,6 +96,14 @@ fn quota_project(env: &Environment) -> Option<String> {
 fn emulator_token(env: &Environment) -> Option<Token> {
     env.text("SORTIE_EMULATOR_TOKEN")
         .map(|text| Token::new(text, None))
+}
+
+fn haste(env: &Environment) -> Result<Haste, Error> {
+    let Some(text) = env.text("SORTIE_HASTE") else {
+        return Ok(Haste::NONE);
+    };
+    let divisor = text.parse().map(Haste);
+    divisor.map_err(|_| Error::usage(format!("`SORTIE_HASTE={text}` is no divisor")))
 }
 
 fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error> {
@@ -164,6 +174,7 @@ fn endpoints(wishes: &Wishes, env: &Environment) -> Result<Option<Endpoints>, Er
             run: parse_endpoint(&run)?,
             storage: parse_endpoint(&storage)?,
             token: emulator_token(env),
+            haste: haste(env)?,
         })),
         (run, _) => {
             let (have, lack, flag) = if run.is_some() {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
+use wire::api::Haste;
 use wire::token::Token;
 
 use crate::cost::Prices;
@@ -181,6 +182,8 @@ pub struct Endpoints {
     pub storage: Url,
     /// Sent to these two origins alone.
     pub token: Option<Token>,
+    /// For tests: by how much the waiting for them is shortened.
+    pub haste: Haste,
 }
 
 /// This machine.

@@ -195,6 +195,10 @@ fn bearer(token: &Token) -> Result<HeaderValue, TokenError> {
     Ok(value)
 }
 
+/// So often within an idle timeout it is looked whether bytes have moved: with a single look, one that moved in its
+/// first moment would make it twice as long.
+const LOOKS: u32 = 4;
+
 /// Waits for the answer's head for as long as the body's bytes keep going out.
 async fn watched(
     builder: reqwest::RequestBuilder,
@@ -202,17 +206,16 @@ async fn watched(
     idle: Duration,
 ) -> Result<Response, Broken> {
     let mut answer = pin!(builder.send());
-    let mut before = 0;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(idle, answer.as_mut()).await {
+    let (mut before, mut still) = (0, 0);
+    while still < LOOKS {
+        if let Ok(answer) = tokio::time::timeout(idle / LOOKS, answer.as_mut()).await {
             return answer.map_err(Broken::from);
         }
         let now = sent.load(Ordering::Relaxed);
-        if now == before {
-            return Err(Broken::Stalled(Stalled(idle)));
-        }
+        still = if now == before { still + 1 } else { 0 };
         before = now;
     }
+    Err(Broken::Stalled(Stalled(idle)))
 }
 
 /// The next bytes of a body.
