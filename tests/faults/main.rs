@@ -7,11 +7,13 @@ mod calls;
 #[expect(dead_code, reason = "the end to end tests use more of it")]
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod host_calls;
 mod proxy;
 mod scene;
 mod server;
 mod stage;
 mod table;
+mod task_calls;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::calls::ROWS;
+use crate::calls::rows;
 use crate::proxy::Fault;
 use crate::server::Server;
 use crate::verdict::{Verdict, play};
@@ -38,7 +40,7 @@ type Verdicts = BTreeMap<(usize, String), Verdict>;
 fn every_call_through_every_fault() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
-    let cases = cases();
+    let (rows, cases) = (rows(), cases());
     let (next, verdicts, wrong) = (
         AtomicUsize::new(0),
         Mutex::new(Verdicts::new()),
@@ -46,9 +48,9 @@ fn every_call_through_every_fault() {
     );
     let work = || {
         while let Some((at, fault)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let case = format!("{} × {}", ROWS[*at].name, fault.name());
+            let case = format!("{} × {}", rows[*at].name, fault.name());
             let begun = Instant::now();
-            let played = play(&server, &ROWS[*at], *fault);
+            let played = play(&server, &rows[*at], *fault);
             let took = begun.elapsed().as_secs_f32();
             match played {
                 Ok(verdict) => {
@@ -91,10 +93,13 @@ fn every_call_through_every_fault() {
 /// What takes longest first.
 fn cases() -> Vec<(usize, Fault)> {
     let only = variable(ONLY).unwrap_or_default();
-    let rows = ROWS.iter().enumerate();
-    let all = rows.flat_map(|(at, row)| row.faults().into_iter().map(move |fault| (at, fault)));
+    let rows = rows();
+    let all = rows
+        .iter()
+        .enumerate()
+        .flat_map(|(at, row)| row.faults().into_iter().map(move |fault| (at, fault)));
     let wanted = |(at, fault): &(usize, Fault)| {
-        format!("{} × {}", ROWS[*at].name, fault.name()).contains(&only)
+        format!("{} × {}", rows[*at].name, fault.name()).contains(&only)
     };
     let mut cases: Vec<_> = all.filter(wanted).collect();
     cases.sort_by_key(|(_, fault)| std::cmp::Reverse(fault.lasts()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Verdicts;
-use crate::calls::ROWS;
+use crate::calls::rows;
 use crate::harness::project;
 use crate::verdict::Outcome;
 
@@ -42,14 +42,15 @@ fn page(verdicts: &Verdicts) -> String {
         .values()
         .filter(|v| v.outcome == Outcome::AsIfNothing)
         .count();
-    let calls = ROWS.len();
+    let rows = rows();
+    let calls = rows.len();
     let _ = writeln!(
         page,
         "{calls} calls, {cases} cases; in {quiet} of them nobody notices anything. What is not named in a call's last \
          column is one of those.\n"
     );
     page.push_str("| call | faults | unnoticed | otherwise |\n| --- | --: | --: | --- |\n");
-    for (at, row) in ROWS.iter().enumerate() {
+    for (at, row) in rows.iter().enumerate() {
         let of_row: Vec<_> = verdicts
             .range((at, String::new())..(at + 1, String::new()))
             .collect();
