@@ -18,7 +18,7 @@ const CRATES: &[&str] = &[
 
 /// What is called with an error's text.
 const CALLS: &[&str] = &[
-    "Damaged", "Refused", "Warning", "api", "error", "image", "local", "own", "platform",
+    "Damaged", "Refused", "Warning", "api", "error", "failure", "image", "local", "own", "platform",
     "refused", "usage",
 ];
 

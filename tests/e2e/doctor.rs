@@ -120,8 +120,8 @@ impl Healthy {
         team.run_api(Method::PATCH, "jobs/crew-default", Some(&changed));
     }
 
-    fn change_bucket(&self, patch: Value) {
-        self.call(Method::PATCH, "storage/v1/b/team-bucket", &patch);
+    fn change_bucket(&self, patch: &Value) {
+        self.call(Method::PATCH, "storage/v1/b/team-bucket", patch);
     }
 }
 
@@ -199,19 +199,19 @@ fn a_healthy_project_is_well_and_nothing_in_it_is_changed() {
 fn what_is_wrong_with_the_bucket_is_told() {
     let healthy = Healthy::new();
     let rule = |condition: Value| json!({"action": {"type": "Delete"}, "condition": condition});
-    healthy.change_bucket(json!({"lifecycle": {"rule": [rule(json!({"age": 30}))]}}));
+    healthy.change_bucket(&json!({"lifecycle": {"rule": [rule(json!({"age": 30}))]}}));
     healthy.fails(
         "bucket.inputs",
         "by their age",
         "terraform -chdir=terraform apply",
     );
-    healthy.change_bucket(json!({"lifecycle": null}));
+    healthy.change_bucket(&json!({"lifecycle": null}));
     healthy.warns(
         "bucket.inputs",
         "for ever",
         "terraform -chdir=terraform apply",
     );
-    healthy.change_bucket(json!({
+    healthy.change_bucket(&json!({
         "softDeletePolicy": {"retentionDurationSeconds": "604800"},
         "iamConfiguration": {"publicAccessPrevention": "inherited"},
     }));
@@ -222,7 +222,7 @@ fn what_is_wrong_with_the_bucket_is_told() {
         "--public-access-prevention",
     );
     healthy.change_bucket(
-        json!({"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": false}}}),
+        &json!({"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": false}}}),
     );
     healthy.warns(
         "bucket.uniform-access",
