@@ -103,25 +103,21 @@ fn is_fit(url: &Url) -> bool {
 
 fn told(email: &str, sentence: &str) -> (String, Option<String>) {
     let sentence = sentence.to_lowercase();
-    let (message, hint) = if sentence.contains("iat") || sentence.contains("timeframe") {
-        (
-            "the clock of this machine is wrong".to_owned(),
-            "set it: `sudo timedatectl set-ntp true`".to_owned(),
-        )
+    let message;
+    let hint;
+    if sentence.contains("iat") || sentence.contains("timeframe") {
+        message = "the clock of this machine is wrong".to_owned();
+        hint = "set it: `sudo timedatectl set-ntp true`".to_owned();
     } else if sentence.contains("signature") || sentence.contains("account not found") {
-        (
-            format!("the key of `{email}` is no longer good"),
-            format!(
-                "make another: `gcloud iam service-accounts keys create key.json --iam-account={email}`"
-            ),
-        )
+        message = format!("the key of `{email}` is no longer good");
+        hint = format!(
+            "make another: `gcloud iam service-accounts keys create key.json --iam-account={email}`"
+        );
     } else {
-        (
-            format!("the key of `{email}` is refused"),
-            format!(
-                "`gcloud iam service-accounts describe {email}` tells whether the account is there and enabled"
-            ),
-        )
-    };
+        message = format!("the key of `{email}` is refused");
+        hint = format!(
+            "`gcloud iam service-accounts describe {email}` tells whether the account is there and enabled"
+        );
+    }
     (message, Some(hint))
 }
