@@ -17,6 +17,8 @@
 //!
 //! All this decides the addresses, and the tests fix the bytes. The gzip around a tar may be any.
 
+#![forbid(unsafe_code)]
+
 mod blocks;
 mod cut;
 mod digest;

@@ -159,8 +159,13 @@ impl<T: Deref<Target = Tree>, H: Hash> PackReader<T, H> {
         let room = usize::try_from(open.missing).map_or(buffer.len(), |n| n.min(buffer.len()));
         let count = loop {
             match open.file.read(&mut buffer[..room]) {
+                Ok(count) => break count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| Error::read(on_disk(), error))?,
+                Err(error) => {
+                    // Something else may lie in its place.
+                    check(&self.tree, &open.file, &entry)?;
+                    return Err(Error::read(on_disk(), error));
+                }
             }
         };
         open.missing -= count as u64;
@@ -191,7 +196,10 @@ fn open(
     };
     let opened = opened.map_err(|error| Error::gone_or(tree.place.on_disk(entry.path), error))?;
     let file = File::from(opened);
-    check(tree, &file, entry)?;
+    // It is checked when it was read; before, only where that comes late.
+    if entry.stamp.size > STEP as u64 {
+        check(tree, &file, entry)?;
+    }
     Ok(file)
 }
 

@@ -119,7 +119,6 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     };
     let mut report = report::begin(&store.objects, &clock);
     report.phases.claim_ms = clock.lap();
-    let clock = &mut clock;
     let work = perform(
         spec,
         ahead,
@@ -127,12 +126,12 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
         &store,
         &interrupt,
         &mut report,
-        clock,
+        &mut clock,
     );
     if let Err(stop) = Box::pin(work).await {
         stop.enter(&mut report);
     }
-    let code = report::write(&store, &mut report).await;
+    let code = report::write(&store, &mut report, &clock).await;
     // A command that could not be started has said so itself.
     let unsaid = report.problem.filter(|_| report.outcome != Outcome::Exec);
     if let Some(Problem { message, .. }) = unsaid {

@@ -99,17 +99,14 @@ impl Ended<'_> {
                 message: message.to_owned(),
             }))
         };
-        if fetched.is_ok() {
-            self.runner.after(spec).await;
-        }
-        let decision = match &fetched {
-            Ok(()) => self.runner.decision(),
-            Err(stop) => Some(stop_end(stop)),
+        let (decision, problem) = match fetched {
+            Ok(()) => {
+                let cut = self.runner.after(spec).await;
+                (self.runner.decision(cut.is_none()), cut)
+            }
+            Err(stop) => (Some(stop_end(&stop)), step_problem(stop)),
         };
-        if let Err(Stop::Setup(mut problem)) = fetched {
-            problem.reason = Reason::Step;
-            self.problem.get_or_insert(problem);
-        }
+        self.problem = self.problem.take().or(problem);
         if spec.post_decides {
             let cancelled = || stop_end(&Stop::Cancelled);
             self.command = Some(self.end);
@@ -224,6 +221,17 @@ async fn late(interrupt: &Interrupt) {
     sleep(DRAIN).await;
 }
 
+/// What kept the steps after the command from being run.
+fn step_problem(stop: Stop) -> Option<Problem> {
+    match stop {
+        Stop::Setup(problem) => Some(Problem {
+            reason: Reason::Step,
+            ..problem
+        }),
+        Stop::Cancelled => None,
+    }
+}
+
 fn stop_end(stop: &Stop) -> CommandEnd {
     let outcome = match stop {
         Stop::Setup(_) => Outcome::Setup,
@@ -236,9 +244,13 @@ fn stop_end(stop: &Stop) -> CommandEnd {
     }
 }
 
-/// Outputs that are lost change what we say of a command that ended by itself; its code stays.
+/// Outputs that are lost change what we say of a command that ended by itself; its code stays, and beside a cancel
+/// its own end.
 fn enter_loss(report: &mut Report, error: &OutputsError) {
     if matches!(report.outcome, Outcome::Exited | Outcome::Signaled) {
+        if matches!(error, OutputsError::Cut) {
+            report.command = Some(report.command_end());
+        }
         report.outcome = match error {
             OutputsError::Cut => Outcome::Cancelled,
             OutputsError::Pack(_) | OutputsError::Send(_) => Outcome::Collect,

@@ -9,6 +9,7 @@ mod cloud_run;
 pub mod cost;
 pub mod course;
 mod credentials;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod exit_code;

@@ -81,13 +81,11 @@ fn main() {
 }
 
 fn entrypoint(options: &Options) -> PathBuf {
-    match &options.entrypoint {
-        Some(path) => path.clone(),
-        None => {
-            println!("missing here: SORTIE_STATIC_ENTRYPOINT; `sortie entrypoint` takes its place");
-            harness::SORTIE.into()
-        }
+    if let Some(path) = &options.entrypoint {
+        return path.clone();
     }
+    println!("missing here: SORTIE_STATIC_ENTRYPOINT; `sortie entrypoint` takes its place");
+    harness::SORTIE.into()
 }
 
 fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
@@ -103,25 +101,25 @@ fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
         .chain(options.large.then_some(Corpus::Big));
     let trees: Vec<_> = trees.collect();
     if options.wants("pack") {
-        trees
-            .iter()
-            .for_each(|&corpus| add(pack::measure(bench, corpus)));
+        for &corpus in &trees {
+            add(pack::measure(bench, corpus));
+        }
     }
     if options.wants("again") {
-        trees
-            .iter()
-            .for_each(|&corpus| add(again::measure(bench, corpus)));
+        for &corpus in &trees {
+            add(again::measure(bench, corpus));
+        }
     }
     if options.wants("container") {
         add(container::measure(bench, Corpus::Tiny));
-        trees
-            .iter()
-            .for_each(|&corpus| add(container::measure(bench, corpus)));
+        for &corpus in &trees {
+            add(container::measure(bench, corpus));
+        }
     }
     if options.wants("home") {
-        trees
-            .iter()
-            .for_each(|&corpus| add(home::measure(bench, corpus)));
+        for &corpus in &trees {
+            add(home::measure(bench, corpus));
+        }
     }
     if options.wants("start") {
         add(begin::processes(bench));

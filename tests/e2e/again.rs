@@ -87,6 +87,24 @@ fn what_has_not_changed_is_not_read_again() {
 }
 
 #[test]
+fn who_does_not_trust_the_index_has_everything_read() {
+    let machine = Machine::new();
+    let files = [machine.write("repo/f", "content")];
+    settle(&files[0]);
+    run(&machine, "true");
+    let words = ["run", "-q", "-i", "repo", "--", "true"];
+    let read = read_meanwhile(&files, || {
+        let typed = machine.sortie(words).env("SORTIE_INDEX", "off");
+        typed.enter().code(0);
+    });
+    assert_eq!(read, [0_usize]);
+    let read = read_meanwhile(&files, || drop(run(&machine, "true")));
+    assert!(read.is_empty(), "{read:?}");
+    let typed = machine.sortie(words).env("SORTIE_INDEX", "no");
+    typed.enter().code(125).says("hint: say `on` or `off`");
+}
+
+#[test]
 fn one_changed_file_is_one_pack_read_and_sent() {
     let machine = Machine::new();
     let files = several_packs(&machine);

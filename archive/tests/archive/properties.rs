@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tar::EntryType;
 
+use crate::borders::made_again;
 use crate::raw::RawTar;
 use crate::tree::{TestTree, gzip, look, tar_of};
 
@@ -99,6 +100,14 @@ proptest! {
         prop_assert_eq!(look(target.path()), look(tree.path()));
         let again = Tree::scan(b"in", &target.join("in")).unwrap();
         prop_assert_eq!(tar_of(&again).0, tar);
+    }
+
+    #[test]
+    fn an_address_depends_on_the_tree_alone(entries in entries()) {
+        let tree = build(&entries);
+        let again = made_again(&tree);
+        let scan = |tree: &TestTree| tar_of(&Tree::scan(b"in", &tree.join("in")).unwrap());
+        prop_assert!(scan(&tree) == scan(&again));
     }
 
     #[test]

@@ -150,20 +150,20 @@ impl Reading {
     }
 }
 
-/// Blocks that compression has left half empty, made full ones.
+/// Blocks that compression has left half empty, made nearly full ones.
 #[derive(Debug, Default)]
 pub(super) struct Gather(Option<Block>);
 
 impl Gather {
     /// A full one, if there is one now.
     pub(super) fn push(&mut self, mut block: Block) -> Option<Bytes> {
-        let Some(current) = &mut self.0 else {
-            self.0 = Some(block);
-            return None;
-        };
-        current.draw(&mut block);
-        if block.bytes().is_empty() {
-            return None;
+        if let Some(current) = &mut self.0
+            && !current.is_rather_full()
+        {
+            current.draw(&mut block);
+            if block.bytes().is_empty() {
+                return None;
+            }
         }
         self.0.replace(block).map(Bytes::from_owner)
     }

@@ -46,9 +46,7 @@ impl Destination for Bucket {
                 Standing::Hit => return Ok(placed),
                 Standing::Absent => Precondition::Absent,
                 Standing::Other(generation) => {
-                    placed.warning = Some(format!(
-                        "`{object}` held other bytes than its name says, and was replaced"
-                    ));
+                    placed.warning = Some(replaced(&object));
                     Precondition::Generation(generation)
                 }
             };
@@ -163,6 +161,10 @@ async fn stream(
     let meta = upload.finish().await;
     meta.map(|meta| meta.size)
         .map_err(cannot_upload(&again.name))
+}
+
+fn replaced(object: &str) -> String {
+    format!("`{object}` held other bytes than its name says, and was replaced")
 }
 
 fn lost_the_race(error: &ApiError) -> bool {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use archive::{Digest, PackPlan};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ use crate::text::hex;
 const VERSION: u32 = 1;
 /// Who keeps more than this has other worries than reading it again.
 const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// An index that was not written for so long is most likely of an input that is no more; else it is made again.
+const KEPT: Duration = Duration::from_hours(24 * 90);
 
 /// What was read of one input before.
 #[derive(Debug, Default)]
@@ -173,6 +176,19 @@ fn write(path: &Path, file: &File) -> io::Result<()> {
     let mut beside = tempfile::NamedTempFile::new_in(dir)?;
     beside.write_all(&serde_json::to_vec(file)?)?;
     beside.persist(path)?;
+    // Another sortie may sweep, or write, at the same time: the next one takes what is left.
+    let _ = sweep(dir);
+    Ok(())
+}
+
+fn sweep(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed();
+        if age.is_ok_and(|age| age > KEPT) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 

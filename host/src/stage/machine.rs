@@ -118,7 +118,7 @@ impl Machine {
 async fn acquire(of: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, Error> {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     let permit = of.clone().acquire_many_owned(count).await;
-    permit.map_err(|error| Error::local("cannot stage the inputs", error))
+    permit.map_err(|error| Error::local("a worker thread broke down", error))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -173,10 +173,15 @@ impl Block {
         Ok(self.length)
     }
 
-    /// Holds these bytes and no others.
-    pub(super) fn replace(&mut self, bytes: &[u8]) {
-        self.memory[..bytes.len()].copy_from_slice(bytes);
-        self.length = bytes.len();
+    /// Holds the first bytes of this memory and no others, and gives its own for it.
+    pub(super) fn exchange(&mut self, memory: &mut Vec<u8>, length: usize) {
+        std::mem::swap(&mut self.memory, memory);
+        self.length = length;
+    }
+
+    /// Whether to move more into it would cost more than it gains.
+    pub(super) fn is_rather_full(&self) -> bool {
+        self.length >= BLOCK * 3 / 4
     }
 
     /// Takes what it has room for from the beginning of `other`, which keeps the rest.

@@ -74,7 +74,7 @@ pub(crate) async fn stage(
     inputs: &[InputSource],
     reporter: &mut dyn Reporter,
 ) -> Result<Staging, Error> {
-    let line = Line::new(session.bucket.clone(), Some(session.index_dir()));
+    let line = Line::new(session.bucket.clone(), session.index_dir.clone());
     let mut sent: Vec<Option<Sent>> = inputs.iter().map(|_| None).collect();
     let mut told = 0;
     // Dropped, it ends what is still on its way.
@@ -107,7 +107,7 @@ type Joined = Option<Result<(usize, Result<Sent, Error>), tokio::task::JoinError
 
 fn settle(joined: Joined, sent: &mut [Option<Sent>]) -> Result<(), Error> {
     if let Some(joined) = joined {
-        let joined = joined.map_err(|error| Error::local("an input's worker broke down", error));
+        let joined = joined.map_err(|error| Error::local("a worker thread broke down", error));
         let (number, done) = joined?;
         sent[number] = Some(done?);
     }
@@ -128,7 +128,7 @@ pub(crate) async fn survey(
     source: &InputSource,
     reporter: &mut dyn Reporter,
 ) -> Result<InputForecast, Error> {
-    let line = Line::new(session.bucket.clone(), Some(session.index_dir()));
+    let line = Line::new(session.bucket.clone(), session.index_dir.clone());
     let scan = Scan::of(source).await?;
     announce(&source.name.lossy(), &source.path, &scan.tree, reporter);
     let bytes = scan.tree.bytes();

@@ -195,7 +195,8 @@ impl<D: Destination> Packs<D> {
         let mut body = Vec::new();
         for pressed in pressing {
             let pressed = pressed.await;
-            let pressed = pressed.map_err(|error| Error::local("a worker broke down", error))??;
+            let pressed =
+                pressed.map_err(|error| Error::local("a worker thread broke down", error))??;
             body.extend(gathered.push(pressed));
         }
         body.extend(gathered.rest());
@@ -224,7 +225,7 @@ type Joined = Option<Result<(usize, Result<Dealt, Error>), tokio::task::JoinErro
 
 fn settle(joined: Joined, dealt: &mut [Option<Dealt>]) -> Result<(), Error> {
     if let Some(joined) = joined {
-        let joined = joined.map_err(|error| Error::local("a pack's worker broke down", error));
+        let joined = joined.map_err(|error| Error::local("a worker thread broke down", error));
         let (number, done) = joined?;
         dealt[number] = Some(done?);
     }

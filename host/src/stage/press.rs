@@ -48,7 +48,7 @@ impl Press {
         };
         let made = compressor.gzip_compress(block.bytes(), &mut self.scratch);
         let length = made.map_err(|error| io::Error::other(format!("{error:?}")))?;
-        block.replace(&self.scratch[..length]);
+        block.exchange(&mut self.scratch, length);
         Ok(())
     }
 

@@ -208,11 +208,11 @@ async fn one_failure_ends_the_rest() {
         fs::write(path, bytes(number, 3_000_000, false)).unwrap();
     }
     let shelf = Shelf::with(|number| match number {
-        3 => Err(Error::local("cannot place it", "a failure")),
+        3 => Err(Error::local("a worker thread broke down", "a failure")),
         _ => Ok(()),
     });
     let error = send(&shelf, dir.path(), None).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot place it");
+    assert_eq!(error.to_string(), "a worker thread broke down");
     let packs = Tree::scan(b"in", dir.path()).unwrap().packs().len();
     let (kept, placed) = (shelf.kept.lock().unwrap().len(), shelf.placed.clone());
     assert!(kept < packs, "{kept} of {packs}");

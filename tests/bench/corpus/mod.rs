@@ -172,7 +172,7 @@ fn wide(root: &Path, count: usize, sizes: std::ops::Range<usize>) {
 fn large(path: &Path, i: usize, mib: usize) {
     let mut random = Random::new(&format!("big{i}"));
     let mut file = fs::File::create(path).unwrap();
-    blocks(&mut file, &mut random, mib, |_| i % 2 == 0);
+    blocks(&mut file, &mut random, mib, |_| i.is_multiple_of(2));
 }
 
 fn mixed(path: &Path, mib: usize) {

@@ -195,6 +195,24 @@ fn one_of_another_user_is_not_believed() {
 }
 
 #[test]
+fn what_nobody_has_used_for_long_goes() {
+    let site = Site::new();
+    site.remember(site.see(LONG));
+    let old = |name: &str, days: u32| {
+        let path = site.indices().join(name);
+        let file = fs::File::create(&path).unwrap();
+        let then = SystemTime::now() - days * Duration::from_hours(24);
+        file.set_modified(then).unwrap();
+        path
+    };
+    let (gone, stays) = (old("gone", 91), old("stays", 89));
+    fs::write(site.file(), "other content").unwrap();
+    site.remember(site.see(LONG));
+    assert!(!gone.exists() && stays.exists());
+    assert!(site.open().known(&site.see(LONG)).is_some());
+}
+
+#[test]
 fn two_at_once_never_mix() {
     let site = Site::new();
     let seen = |number: u64| Seen {
