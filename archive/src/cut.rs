@@ -24,7 +24,7 @@ pub(crate) fn cut(tree: &Tree) -> Vec<PackPlan<'_>> {
     let mut begin = 0;
     let mut plans = Vec::new();
     for end in ends(entries) {
-        plans.push(PackPlan::new(tree, &tree.nodes[begin..end]));
+        plans.push(PackPlan::new(tree, begin..end));
         begin = end;
     }
     plans

@@ -24,22 +24,25 @@ pub struct Checksum {
 }
 
 /// What is computed over the bytes that pass.
-pub(crate) trait Hash: Default {
+pub trait Hash: Default {
+    /// What it tells in the end.
     type Output;
+    /// Takes the next bytes.
     fn update(&mut self, bytes: &[u8]);
+    /// Of all that was taken.
     fn finish(self) -> Self::Output;
 }
 
 /// For an address: MD5 and SHA-256.
 #[derive(Debug, Default)]
-pub(crate) struct Address {
+pub struct Address {
     md5: Md5,
     proof: Proof,
 }
 
 /// SHA-256 alone.
 #[derive(Debug, Default)]
-pub(crate) struct Proof {
+pub struct Proof {
     sha256: Sha256,
     size: u64,
 }

@@ -1,7 +1,7 @@
 //! Deterministic tarballs, and the safe unpacking of strangers' ones.
 //!
 //! An input becomes a [`Tree`], a tree is cut into packs ([`Tree::packs`]), and a pack is written as a tar
-//! ([`PackPlan::write_tar`]) whose MD5 is its address, through a [`PackWriter`] where it is sent. An output directory
+//! ([`PackPlan::write_tar`], or piece by piece by a [`PackReader`]) whose MD5 is its address. An output directory
 //! becomes one tar ([`pack_outputs`]). An [`Unpacker`] makes files of either.
 //!
 //! # The format
@@ -17,6 +17,8 @@
 //!
 //! All this decides the addresses, and the tests fix the bytes. The gzip around a tar may be any.
 
+#![forbid(unsafe_code)]
+
 mod blocks;
 mod cut;
 mod digest;
@@ -28,7 +30,9 @@ mod listing;
 mod name;
 mod outputs;
 mod plan;
+mod read;
 mod record;
+mod removal;
 mod scan;
 mod stamp;
 mod tree;
@@ -36,14 +40,16 @@ mod unpack;
 mod walk;
 mod warning;
 
-pub use digest::{Checksum, Digest};
+pub use digest::{Address, Checksum, Digest, Hash, Proof};
 pub use error::Error;
 pub use gzip::PackWriter;
 pub use left_out::LeftOut;
-pub use name::printable;
+pub use name::{printable, steers};
 pub use outputs::{PackedOutputs, pack_outputs};
 pub use plan::PackPlan;
+pub use read::PackReader;
 pub use record::Kind;
+pub use removal::remove_tree;
 pub use stamp::Stamp;
 pub use tree::{Entry, Tree};
 pub use unpack::{Links, Policy, Refuse, Unpacked, Unpacker};

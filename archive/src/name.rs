@@ -9,18 +9,26 @@ pub(crate) const MAX_PATH: usize = 4095;
 /// Longest component in bytes, on every file system in use.
 pub(crate) const MAX_COMPONENT: usize = 255;
 
-/// For people: what is no UTF-8 replaced, control characters escaped, so that a hostile name cannot drive a terminal.
+/// For people: what is no UTF-8 replaced, what steers a terminal escaped, so that a hostile name is only a name.
 pub fn printable(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if steers(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
         }
     }
     shown
+}
+
+/// Whether a terminal does something else with it than to show it: control characters, line and paragraph separators,
+/// and what turns the direction of the text after it, so that a name reads as another.
+pub fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 pub(crate) fn as_path(bytes: &[u8]) -> &Path {
@@ -182,5 +190,9 @@ mod tests {
     fn a_hostile_name_is_harmless_on_a_terminal() {
         assert_eq!(printable(b"a\x1b[31m\nb"), "a\\u{1b}[31m\\nb");
         assert_eq!(printable("größe".as_bytes()), "größe");
+        assert_eq!(
+            printable("a\u{202e}fdp.exe".as_bytes()),
+            "a\\u{202e}fdp.exe"
+        );
     }
 }

@@ -1,45 +1,57 @@
 use std::fmt;
-use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::ops::Range;
 use std::path::PathBuf;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use sha2::{Digest as _, Sha256};
 
-use crate::blocks::{Blocks, Copied};
 use crate::digest::{Address, Digest, hex};
 use crate::error::Error;
-use crate::handles::Handles;
+use crate::read::PackReader;
 use crate::record::{END, Kind};
-use crate::stamp::{Stamp, type_of};
 use crate::tree::{Entry, Node, Tree};
 
+/// What [`PackPlan::write_tar`] writes at once.
+const BUFFER: usize = 256 * 1024;
+/// A change within this time of the last one may leave the same stamps: clocks tick, and a file server has its own.
+const TICK: i64 = 1_000_000_000;
+/// The same where a filesystem seems to keep whole seconds, or every other.
+const COARSE_TICK: i64 = 10 * TICK;
+
 /// The entries of one pack.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct PackPlan<'a> {
     tree: &'a Tree,
-    nodes: &'a [Node],
+    range: Range<usize>,
 }
 
 impl fmt::Debug for PackPlan<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("PackPlan")
-            .field("entries", &self.nodes.len())
+            .field("range", &self.range)
             .finish_non_exhaustive()
     }
 }
 
 impl<'a> PackPlan<'a> {
-    pub(crate) fn new(tree: &'a Tree, nodes: &'a [Node]) -> Self {
-        Self { tree, nodes }
+    pub(crate) fn new(tree: &'a Tree, range: Range<usize>) -> Self {
+        Self { tree, range }
+    }
+
+    fn nodes(&self) -> &'a [Node] {
+        &self.tree.nodes[self.range.clone()]
+    }
+
+    /// Which of the tree's entries: with it a [`PackReader`] needs no plan.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
     }
 
     /// In the order of the tar.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'a>> + use<'a> {
         let tree = self.tree;
-        self.nodes.iter().map(move |node| tree.entry(node))
+        self.nodes().iter().map(move |node| tree.entry(node))
     }
 
     /// Exact bytes of the uncompressed tar, from the sizes seen by the scan.
@@ -52,11 +64,11 @@ impl<'a> PackPlan<'a> {
 
     /// The largest files and their sizes, the largest first. Paths are those on disk.
     pub fn largest(&self, count: usize) -> Vec<(PathBuf, u64)> {
-        self.tree.largest_of(self.nodes, count)
+        self.tree.largest_of(self.nodes(), count)
     }
 
     /// SHA-256 in lowercase hex over all that the scan saw of the pack's entries, stamps included: if it is the same as
-    /// before, so is the pack, as far as stamps can be trusted ([`PackPlan::youngest`]).
+    /// before, so is the pack, as far as stamps can be trusted ([`PackPlan::settled`]).
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for Entry {
@@ -76,96 +88,37 @@ impl<'a> PackPlan<'a> {
             hash.update(stamp.size.to_le_bytes());
             hash.update(stamp.mtime.to_le_bytes());
             hash.update(stamp.ctime.to_le_bytes());
-            hash.update(stamp.inode.to_le_bytes());
+            hash.update(stamp.identity.to_le_bytes());
         }
         hex(&hash.finalize())
     }
 
-    /// The latest modification or change of a file, nanoseconds since the epoch. A file that is as young as the moment
-    /// it was remembered at may have changed again within the same tick of the clock.
-    pub fn youngest(&self) -> Option<i64> {
+    /// From when on, in nanoseconds since the epoch, the stamps of a scan can be trusted: a file that is read earlier
+    /// may change once more and still look the same. Stamps in the future are never trusted before they have come.
+    pub fn settled(&self) -> Option<i64> {
         let files = self.entries().filter(|entry| entry.kind == Kind::File);
         files
-            .map(|entry| entry.stamp.mtime.max(entry.stamp.ctime))
+            .map(|Entry { stamp, .. }| {
+                // Nobody sets a ctime: one without a fraction comes from a filesystem that keeps none.
+                let whole = stamp.ctime % TICK == 0;
+                let tick = if whole { COARSE_TICK } else { TICK };
+                stamp.mtime.max(stamp.ctime).saturating_add(tick)
+            })
             .max()
     }
 
     /// Writes the uncompressed tar, in large writes. A file that changed since the scan or while being read is
     /// [`Error::Changed`]: scan again.
-    pub fn write_tar<W: Write>(&self, out: W) -> Result<Digest, Error> {
-        let mut blocks = Blocks::<W, Address>::new(out);
-        let mut source = Source::open(self.tree)?;
-        for entry in self.entries() {
-            blocks.header(&entry.record())?;
-            if entry.kind == Kind::File {
-                source.copy(&entry, &mut blocks)?;
-                blocks.pad(entry.stamp.size)?;
+    pub fn write_tar<W: Write>(&self, mut out: W) -> Result<Digest, Error> {
+        let mut reader = PackReader::<_, Address>::open(self.tree, self.range())?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = reader.fill(&mut buffer)?;
+            out.write_all(&buffer[..count]).map_err(Error::Output)?;
+            if count < BUFFER {
+                out.flush().map_err(Error::Output)?;
+                return Ok(reader.finish());
             }
-        }
-        blocks.finish()
-    }
-}
-
-/// Where the files' data comes from.
-struct Source<'a> {
-    tree: &'a Tree,
-    handles: Option<Handles<OwnedFd>>,
-}
-
-const READ: OFlags = OFlags::RDONLY
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::NONBLOCK);
-
-impl<'a> Source<'a> {
-    fn open(tree: &'a Tree) -> Result<Self, Error> {
-        let handles = if tree.is_directory() {
-            let root = openat(
-                CWD,
-                &tree.place.root,
-                READ | OFlags::DIRECTORY,
-                Mode::empty(),
-            );
-            Some(Handles::new(
-                root.map_err(|error| Error::gone_or(&tree.place.root, error))?,
-            ))
-        } else {
-            None
-        };
-        Ok(Self { tree, handles })
-    }
-
-    fn copy<W: Write>(
-        &mut self,
-        entry: &Entry<'_>,
-        blocks: &mut Blocks<W, Address>,
-    ) -> Result<(), Error> {
-        let on_disk = || self.tree.place.on_disk(entry.path);
-        let opened = match &mut self.handles {
-            None => openat(CWD, &self.tree.place.root, READ, Mode::empty()),
-            Some(handles) => {
-                handles
-                    .parent(self.tree.place.below(entry.path))
-                    .and_then(|(parent, name)| {
-                        openat(parent, name, READ | OFlags::NOFOLLOW, Mode::empty())
-                    })
-            }
-        };
-        let mut file = File::from(opened.map_err(|error| Error::gone_or(on_disk(), error))?);
-        let is_same = |file: &File| -> Result<bool, Error> {
-            let stat = fstat(file).map_err(|error| Error::read(on_disk(), error))?;
-            Ok(type_of(&stat) == FileType::RegularFile && Stamp::of(&stat) == entry.stamp)
-        };
-        let whole = is_same(&file)?
-            && match blocks.copy(&mut file, entry.stamp.size)? {
-                Copied::Whole => is_same(&file)?,
-                Copied::Short(_) => false,
-                Copied::Failed(_, error) => return Err(Error::read(on_disk(), error)),
-            };
-        if whole {
-            Ok(())
-        } else {
-            Err(Error::Changed { path: on_disk() })
         }
     }
 }

@@ -11,8 +11,8 @@ pub struct Stamp {
     pub mtime: i64,
     /// Change of the inode, nanoseconds since the epoch.
     pub ctime: i64,
-    /// Inode number.
-    pub inode: u64,
+    /// Inode and device number, mixed: an inode alone names a file on one filesystem only.
+    pub identity: u64,
 }
 
 impl Stamp {
@@ -21,9 +21,21 @@ impl Stamp {
             size: size_of(stat),
             mtime: nanoseconds(i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
             ctime: nanoseconds(i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),
-            inode: stat.st_ino,
+            identity: identity_of(stat),
         }
     }
+}
+
+/// Devices are small numbers and inodes mostly too: multiplied by an odd constant, they do not fall on each other.
+fn identity_of(stat: &Stat) -> u64 {
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        reason = "its type differs between systems"
+    )]
+    let device = stat.st_dev as u64;
+    stat.st_ino
+        .wrapping_add(device.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 pub(crate) fn size_of(stat: &Stat) -> u64 {

@@ -44,8 +44,10 @@ pub struct Unpacker {
 /// Counted over all archives.
 #[derive(Debug, Default)]
 struct Totals {
-    /// Headers met, and directories made without one.
+    /// Headers met, blocks of long names, and directories made without a header.
     seen: AtomicU64,
+    /// Bytes of the paths of directories that are remembered until the end.
+    remembered: AtomicU64,
     /// Bytes of data announced.
     announced: AtomicU64,
     made: AtomicU64,
@@ -147,8 +149,17 @@ impl Unpacker {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim_entry(&self) -> Result<(), Error> {
-        claim(&self.totals.seen, 1, "entries", self.policy.max_entries)
+    fn claim_entries(&self, count: u64) -> Result<(), Error> {
+        claim(&self.totals.seen, count, "entries", self.policy.max_entries)
+    }
+
+    fn claim_directory(&self, path: &[u8]) -> Result<(), Error> {
+        claim(
+            &self.totals.remembered,
+            path.len() as u64,
+            "bytes of directories' names",
+            self.policy.max_directory_names,
+        )
     }
 
     fn claim_bytes(&self, bytes: u64) -> Result<(), Error> {

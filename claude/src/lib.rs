@@ -3,6 +3,8 @@
 //!
 //! Nothing here knows where the CLI runs: it reads bytes and directories, and starts no process.
 
+#![forbid(unsafe_code)]
+
 mod events;
 mod line;
 mod options;

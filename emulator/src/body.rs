@@ -1,5 +1,6 @@
 //! Bodies in both directions: whole, streamed from disk, or read with a limit.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -100,7 +101,7 @@ pub(crate) struct Source {
 /// Still on the wire, or already here.
 enum Bytestream {
     Wire(Incoming),
-    Whole(Option<Bytes>),
+    Here(VecDeque<Bytes>),
 }
 
 impl Source {
@@ -112,8 +113,12 @@ impl Source {
     }
 
     pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::pieces([bytes])
+    }
+
+    pub(crate) fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         Self {
-            bytes: Bytestream::Whole(Some(bytes)),
+            bytes: Bytestream::Here(pieces.into_iter().collect()),
             heard: None,
         }
     }
@@ -157,7 +162,7 @@ impl Source {
 impl Bytestream {
     async fn next(&mut self) -> Outcome<Option<Bytes>> {
         let wire = match self {
-            Self::Whole(bytes) => return Ok(bytes.take()),
+            Self::Here(pieces) => return Ok(pieces.pop_front()),
             Self::Wire(wire) => wire,
         };
         while let Some(frame) = wire.frame().await {

@@ -36,6 +36,9 @@ mod door;
 mod error;
 mod exchange;
 mod fields;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod lock;
 mod metadata;

@@ -130,12 +130,7 @@ impl Refusal {
     }
 
     pub(crate) fn internal(source: io::Error) -> Self {
-        let mut refusal = Self::new(
-            500,
-            "INTERNAL",
-            "internalError",
-            "Internal error encountered.",
-        );
+        let mut refusal = Self::new(500, "INTERNAL", "internalError", internal_error(&source));
         refusal.source = Some(source);
         refusal
     }
@@ -187,6 +182,17 @@ impl Refusal {
         format!(
             "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
         )
+    }
+}
+
+/// Google's words. What only happens to a server on this machine, and its user can mend, is said too.
+fn internal_error(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Internal error encountered: No space left on device."
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "Internal error encountered: Read-only file system.",
+        _ => "Internal error encountered.",
     }
 }
 

@@ -15,6 +15,7 @@ use wire::contract::{
 use wire::names::{Attempt, AttemptObjects, StartUri};
 
 use crate::environment::Environment;
+use crate::fetch::{self, Ahead};
 use crate::interrupt::{COLLECT_UNTIL, Interrupt};
 use crate::stop::{Stop, problem};
 use crate::storage::{Buckets, Store, may_exist, new_object};
@@ -33,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) store: Store,
     /// What it does, or why that cannot be known.
     pub(crate) spec: Result<Spec, Stop>,
+    /// Its first inputs, on their way.
+    pub(crate) ahead: Ahead,
 }
 
 /// Why there is no task.
@@ -107,14 +110,14 @@ pub(crate) async fn claim(
     let store = Store::new(buckets.clone(), interrupt.clone(), objects);
     let (claimed, spec) = tokio::join!(
         interrupt.cut(COLLECT_UNTIL, write(&buckets.cold, &store.objects)),
-        interrupt.cut(Duration::ZERO, spec(&buckets.cold, uri, source)),
+        interrupt.cut(Duration::ZERO, prepare(&buckets.cold, uri, source)),
     );
     claimed.ok_or(ClaimError::Cancelled)??;
-    let spec = match spec {
-        Some(spec) => spec.map_err(Stop::Setup),
-        None => Err(Stop::Cancelled),
+    let (spec, ahead) = match spec {
+        Some((spec, ahead)) => (spec.map_err(Stop::Setup), ahead),
+        None => (Err(Stop::Cancelled), Ahead::default()),
     };
-    Ok(Task { store, spec })
+    Ok(Task { store, spec, ahead })
 }
 
 /// The task's number, and its spec's source or why there is none.
@@ -152,6 +155,18 @@ fn number(json: &[u8], index: u32) -> Option<u32> {
             .filter(|&offset| offset < range.count)?;
         range.task.checked_add(offset)
     })
+}
+
+/// The spec, and what can be begun of it by one who may turn out to be a twin: it only reads.
+async fn prepare(
+    bucket: &Bucket,
+    uri: &StartUri,
+    source: Result<SpecSource, Problem>,
+) -> (Result<Spec, Problem>, Ahead) {
+    let spec = spec(bucket, uri, source).await;
+    let inputs = spec.as_ref().map_or(&[][..], |spec| &spec.inputs);
+    let ahead = fetch::ahead(bucket, inputs);
+    (spec, ahead)
 }
 
 async fn spec(

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use url::Url;
+use wire::api::Haste;
 use wire::contract::SORTIE_RUN;
 use wire::names::{NameError, StartUri};
 
@@ -29,6 +31,8 @@ pub(crate) struct Environment {
     pub(crate) workspace: PathBuf,
     /// `SORTIE_USER`: whom the image wants its commands to be, where the spec names nobody.
     pub(crate) user: Option<String>,
+    /// `SORTIE_HASTE`: for tests, a divisor of all waiting for servers.
+    pub(crate) haste: Haste,
     /// What the command inherits.
     pub(crate) inherited: BTreeMap<OsString, OsString>,
 }
@@ -79,6 +83,7 @@ impl Environment {
             retry: number("CLOUD_RUN_TASK_ATTEMPT", text)?,
             metadata_host: text("GCE_METADATA_HOST"),
             user: text("SORTIE_USER"),
+            haste: haste(text)?,
             storage: text("STORAGE_EMULATOR_HOST")
                 .map(|host| address(&host))
                 .transpose()?,
@@ -88,6 +93,11 @@ impl Environment {
         inherited.retain(|name, _| !name.as_bytes().starts_with(OURS));
         Ok(Self { inherited, ..read })
     }
+}
+
+fn haste(text: impl Fn(&str) -> Option<String>) -> Result<Haste, EnvironmentError> {
+    let divisor = NonZeroU32::new(number("SORTIE_HASTE", text)?);
+    Ok(divisor.map_or(Haste::NONE, Haste))
 }
 
 fn number(

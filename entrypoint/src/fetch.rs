@@ -3,14 +3,15 @@
 //! Two stages per pack: this side downloads, a thread gunzips, hashes and writes. No archive lands on disk,
 //! which in the container is memory.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use archive::{Policy, Unpacker};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use wire::api::{ApiError, ErrorKind};
-use wire::bucket::Bucket;
+use wire::bucket::{Bucket, Download};
 use wire::contract::{Input, Pack, Reason};
 use wire::names;
 
@@ -54,10 +55,27 @@ impl FetchError {
     }
 }
 
+/// Downloads under way, by name, of which no byte has been used.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(HashMap<String, JoinHandle<Result<Download, ApiError>>>);
+
+/// Begins the first downloads, while something else is being waited for.
+pub(crate) fn ahead(bucket: &Bucket, inputs: &[Input]) -> Ahead {
+    let first = inputs.iter().flat_map(|input| &input.packs).take(PACKS);
+    let begin = |pack: &Pack| {
+        let (bucket, name) = (bucket.clone(), names::pack(&pack.md5));
+        let object = name.clone();
+        let begun = tokio::spawn(async move { bucket.download(&object, None).await });
+        (name, begun)
+    };
+    Ahead(first.map(begin).collect())
+}
+
 /// Unpacks all these inputs, or says which could not be.
 pub(crate) async fn inputs(
     bucket: &Bucket,
     inputs: &[Input],
+    ahead: Ahead,
     workspace: &Workspace,
     user: Option<&User>,
 ) -> Result<(), Stop> {
@@ -70,7 +88,7 @@ pub(crate) async fn inputs(
     let workspace_error = |error: archive::Error| Stop::setup(Reason::Workspace, &error);
     let unpacker = Unpacker::new(&workspace.input(), policy).map_err(workspace_error)?;
     let unpacker = Arc::new(unpacker);
-    all(bucket, packs, &unpacker)
+    all(bucket, packs, ahead, &unpacker)
         .await
         .map_err(|error| Stop::setup(error.reason(), &error))?;
     let unpacker = Arc::into_inner(unpacker)
@@ -97,16 +115,18 @@ fn policy(packs: &[Pack], user: Option<&User>) -> Policy {
 async fn all(
     bucket: &Bucket,
     packs: Vec<Pack>,
+    mut ahead: Ahead,
     unpacker: &Arc<Unpacker>,
 ) -> Result<(), FetchError> {
     let slots = Arc::new(Semaphore::new(PACKS));
     let mut running = JoinSet::new();
     for pack in packs {
         let (bucket, unpacker, slots) = (bucket.clone(), unpacker.clone(), slots.clone());
+        let begun = ahead.0.remove(&names::pack(&pack.md5));
         running.spawn(async move {
             // The semaphore is never closed, so there is always a slot.
             let _slot = slots.acquire_owned().await.ok();
-            one(&bucket, &pack, unpacker).await
+            one(&bucket, &pack, begun, unpacker).await
         });
     }
     while let Some(fetched) = running.join_next().await {
@@ -115,9 +135,23 @@ async fn all(
     Ok(())
 }
 
-async fn one(bucket: &Bucket, pack: &Pack, unpacker: Arc<Unpacker>) -> Result<(), FetchError> {
+async fn one(
+    bucket: &Bucket,
+    pack: &Pack,
+    begun: Option<JoinHandle<Result<Download, ApiError>>>,
+    unpacker: Arc<Unpacker>,
+) -> Result<(), FetchError> {
     let name = names::pack(&pack.md5);
-    let download = match bucket.download(&name, None).await {
+    let begun = match begun {
+        // What could not be begun in haste is begun with patience.
+        Some(begun) => begun.await.ok().and_then(Result::ok),
+        None => None,
+    };
+    let download = match begun {
+        Some(download) => Ok(download),
+        None => bucket.download(&name, None).await,
+    };
+    let download = match download {
         Ok(download) => download.into_reader(&Handle::current()),
         Err(error) => return Err(refused(name, error)),
     };

@@ -28,6 +28,7 @@ mod steps;
 mod stop;
 mod storage;
 mod streams;
+mod threads;
 mod user;
 mod workspace;
 
@@ -54,9 +55,6 @@ const THREADS: usize = 8;
 
 /// As long as a task may run, and longer.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
-
-/// A thread that is busy for so long does not save the making of the next.
-const WARM_UP: Duration = Duration::from_millis(20);
 
 /// Does the task that the environment names.
 ///
@@ -97,9 +95,8 @@ fn begin() -> Result<u8, Box<dyn std::error::Error>> {
         .max_blocking_threads(THREADS)
         .thread_keep_alive(FOR_EVER)
         .build()?;
-    for _ in 0..THREADS {
-        runtime.spawn_blocking(|| std::thread::sleep(WARM_UP));
-    }
+    // Not before the first request is on its way: then there is time.
+    runtime.spawn(async { threads::make(THREADS) });
     let code = runtime.block_on(attend(environment));
     // A thread that waits for a dead disk or a full pipe must not keep us.
     runtime.shutdown_background();
@@ -111,7 +108,7 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     let mut clock = Clock::start();
     let interrupt = Interrupt::listen()?;
     let buckets = storage::connect(&environment)?;
-    let Task { store, spec } = match claim::claim(buckets, &environment, &interrupt).await {
+    let Task { store, spec, ahead } = match claim::claim(buckets, &environment, &interrupt).await {
         Ok(task) => task,
         Err(ClaimError::Cancelled) => return Ok(exit::CANCELLED),
         Err(twin @ ClaimError::Twin(_)) => {
@@ -122,12 +119,19 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
     };
     let mut report = report::begin(&store.objects, &clock);
     report.phases.claim_ms = clock.lap();
-    let clock = &mut clock;
-    let work = perform(spec, environment, &store, &interrupt, &mut report, clock);
+    let work = perform(
+        spec,
+        ahead,
+        environment,
+        &store,
+        &interrupt,
+        &mut report,
+        &mut clock,
+    );
     if let Err(stop) = Box::pin(work).await {
         stop.enter(&mut report);
     }
-    let code = report::write(&store, &mut report).await;
+    let code = report::write(&store, &mut report, &clock).await;
     // A command that could not be started has said so itself.
     let unsaid = report.problem.filter(|_| report.outcome != Outcome::Exec);
     if let Some(Problem { message, .. }) = unsaid {
@@ -138,6 +142,7 @@ async fn attend(environment: Environment) -> Result<u8, Box<dyn std::error::Erro
 
 async fn perform(
     spec: Result<Spec, Stop>,
+    ahead: fetch::Ahead,
     environment: Environment,
     store: &Store,
     interrupt: &Interrupt,
@@ -152,7 +157,13 @@ async fn perform(
     }
     let mut workspace = Workspace::create(&environment.workspace, user.as_ref())
         .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
-    let fetch = fetch::inputs(store.bucket(), &spec.inputs, &workspace, user.as_ref());
+    let fetch = fetch::inputs(
+        store.bucket(),
+        &spec.inputs,
+        ahead,
+        &workspace,
+        user.as_ref(),
+    );
     interrupt
         .cut(Duration::ZERO, fetch)
         .await

@@ -99,17 +99,14 @@ impl Ended<'_> {
                 message: message.to_owned(),
             }))
         };
-        if fetched.is_ok() {
-            self.runner.after(spec).await;
-        }
-        let decision = match &fetched {
-            Ok(()) => self.runner.decision(),
-            Err(stop) => Some(stop_end(stop)),
+        let (decision, problem) = match fetched {
+            Ok(()) => {
+                let cut = self.runner.after(spec).await;
+                (self.runner.decision(cut.is_none()), cut)
+            }
+            Err(stop) => (Some(stop_end(&stop)), step_problem(stop)),
         };
-        if let Err(Stop::Setup(mut problem)) = fetched {
-            problem.reason = Reason::Step;
-            self.problem.get_or_insert(problem);
-        }
+        self.problem = self.problem.take().or(problem);
         if spec.post_decides {
             let cancelled = || stop_end(&Stop::Cancelled);
             self.command = Some(self.end);
@@ -207,7 +204,13 @@ async fn fetch_late(
     workspace
         .make_room(inputs, user)
         .map_err(|error| Stop::setup(Reason::Workspace, &error))?;
-    let fetch = fetch::inputs(store.bucket(), inputs, workspace, user);
+    let fetch = fetch::inputs(
+        store.bucket(),
+        inputs,
+        fetch::Ahead::default(),
+        workspace,
+        user,
+    );
     let fetched = interrupt.cut(Duration::ZERO, fetch).await;
     fetched.unwrap_or(Err(Stop::Cancelled))
 }
@@ -216,6 +219,17 @@ async fn fetch_late(
 async fn late(interrupt: &Interrupt) {
     interrupt.after(Duration::ZERO).await;
     sleep(DRAIN).await;
+}
+
+/// What kept the steps after the command from being run.
+fn step_problem(stop: Stop) -> Option<Problem> {
+    match stop {
+        Stop::Setup(problem) => Some(Problem {
+            reason: Reason::Step,
+            ..problem
+        }),
+        Stop::Cancelled => None,
+    }
 }
 
 fn stop_end(stop: &Stop) -> CommandEnd {
@@ -230,9 +244,13 @@ fn stop_end(stop: &Stop) -> CommandEnd {
     }
 }
 
-/// Outputs that are lost change what we say of a command that ended by itself; its code stays.
+/// Outputs that are lost change what we say of a command that ended by itself; its code stays, and beside a cancel
+/// its own end.
 fn enter_loss(report: &mut Report, error: &OutputsError) {
     if matches!(report.outcome, Outcome::Exited | Outcome::Signaled) {
+        if matches!(error, OutputsError::Cut) {
+            report.command = Some(report.command_end());
+        }
         report.outcome = match error {
             OutputsError::Cut => Outcome::Cancelled,
             OutputsError::Pack(_) | OutputsError::Send(_) => Outcome::Collect,

@@ -157,13 +157,12 @@ const SIGNAL_SET: usize = 8;
 )]
 fn prepare_child(command: &mut Command, child: Child) {
     let prepare = move || {
-        // SAFETY: plain system calls on numbers. Descriptors are marked to be closed, not closed, so that the
-        // one through which std reports a failed exec still works.
-        unsafe {
-            // The kernel's own call: the library's refuses the two signals it keeps for itself, which may be
-            // ignored all the same.
-            for signal in 1..=libc::SIGRTMAX() {
-                let none = std::ptr::null::<KernelAction>();
+        // The kernel's own call: the library's refuses the two signals it keeps for itself, which may be ignored all
+        // the same.
+        for signal in 1..=libc::SIGRTMAX() {
+            let none = std::ptr::null::<KernelAction>();
+            // SAFETY: reads a static of the length the kernel asks for, and is asked to write nowhere.
+            unsafe {
                 libc::syscall(
                     libc::SYS_rt_sigaction,
                     signal,
@@ -172,13 +171,20 @@ fn prepare_child(command: &mut Command, child: Child) {
                     SIGNAL_SET,
                 );
             }
+        }
+        // SAFETY: a plain system call on numbers. Descriptors are marked to be closed, not closed, so that the one
+        // through which std reports a failed exec still works.
+        unsafe {
             libc::syscall(
                 libc::SYS_close_range,
                 3,
                 u32::MAX,
                 libc::CLOSE_RANGE_CLOEXEC,
             );
-            if let Some(script) = child.script {
+        }
+        if let Some(script) = child.script {
+            // SAFETY: a plain system call on numbers; it unmarks a descriptor that the command is to read.
+            unsafe {
                 libc::fcntl(script, libc::F_SETFD, 0);
             }
         }

@@ -63,22 +63,27 @@ impl Runner<'_> {
         None
     }
 
-    /// Runs the steps after the command.
-    pub(crate) async fn after(&mut self, spec: &mut Spec) {
+    /// Runs the steps after the command; what to say if not all could be begun.
+    pub(crate) async fn after(&mut self, spec: &mut Spec) -> Option<Problem> {
+        let all = spec.post.len();
         for (index, step) in std::mem::take(&mut spec.post).into_iter().enumerate() {
             if self.interrupt.came() {
-                return;
+                let number = index + 1;
+                return Some(Problem {
+                    reason: Reason::Step,
+                    message: format!("the cancel came before post command {number} of {all}"),
+                });
             }
             self.step(Stage::Post, index, step).await;
         }
+        None
     }
 
-    /// How the step that decides ended.
-    pub(crate) fn decision(&self) -> Option<CommandEnd> {
+    /// How the step that decides ended: the first that failed, else the last, if all were begun.
+    pub(crate) fn decision(&self, all_begun: bool) -> Option<CommandEnd> {
         let post = || self.steps.iter().filter(|done| done.stage == Stage::Post);
-        let decides = post()
-            .find(|done| !done.succeeded())
-            .or(post().next_back())?;
+        let failed = post().find(|done| !done.succeeded());
+        let decides = failed.or_else(|| post().next_back().filter(|_| all_begun))?;
         Some(decides.end)
     }
 

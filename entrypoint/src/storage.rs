@@ -25,6 +25,9 @@ const COLD: RetryConfig = RetryConfig {
     longest_pause: Duration::from_secs(10),
 };
 
+/// A fresh container's first connections may lead nowhere: one is given up in time for several others.
+const COLD_IDLE: Duration = Duration::from_secs(20);
+
 /// What a command has worked for is worth waiting.
 const PATIENT: RetryConfig = RetryConfig {
     retries: 400,
@@ -60,7 +63,8 @@ pub(crate) struct Buckets {
 pub(crate) fn connect(environment: &Environment) -> Result<Buckets, Box<dyn std::error::Error>> {
     let http = http_client()?;
     let host = environment.metadata_host.as_deref();
-    let metadata = || Arc::new(MetadataTokens::new(http.clone(), host));
+    let haste = environment.haste;
+    let metadata = || Arc::new(MetadataTokens::new(http.clone(), host).with_haste(haste));
     let (endpoint, tokens) = match &environment.storage {
         None => (Url::parse(GOOGLE)?, Tokens::google(metadata())),
         Some(emulator) if host.is_some() && is_loopback(emulator) => {
@@ -68,14 +72,14 @@ pub(crate) fn connect(environment: &Environment) -> Result<Buckets, Box<dyn std:
         }
         Some(emulator) => (emulator.clone(), Tokens::anonymous()),
     };
-    let api = Api::new(http, tokens, None, COLD);
+    let api = Api::new(http, tokens, None, COLD).with_haste(haste);
     let bucket =
         |api| Bucket::new(api, &endpoint, &environment.start.bucket).with_chunk_size(CHUNK);
     let hurried = api.clone().with_retry(HURRIED);
     Ok(Buckets {
         patient: bucket(api.clone().with_retry(PATIENT)),
         hurried: bucket(hurried.with_idle_timeout(HURRIED_IDLE)),
-        cold: bucket(api),
+        cold: bucket(api.with_idle_timeout(COLD_IDLE)),
     })
 }
 

@@ -68,6 +68,12 @@ pub enum Error {
         /// What came between.
         source: Box<Error>,
     },
+    /// `:run` was asked, its answer was lost, and it cannot be seen what came of it.
+    #[error("{source}")]
+    Unclear {
+        /// Why it cannot be seen.
+        source: Box<Error>,
+    },
     /// The user asked to stop before there was anything to cancel.
     #[error("interrupted before anything was started")]
     Interrupted,
@@ -133,6 +139,7 @@ impl Error {
         match self {
             Self::Usage { hint, .. } | Self::Local { hint, .. } => hint.clone(),
             Self::Api { source, .. } => source.hint.clone().or_else(|| api_hint(source)),
+            Self::Unclear { source } => source.hint(),
             Self::Resumable { run, source } => Some(resume_hint(*run, source)),
             Self::Left { run } => Some(format!("`sortie wait {run}` brings its results home")),
             Self::Pack { source, .. } => pack_hint(source),
@@ -157,6 +164,7 @@ impl Error {
             Self::Api { source, .. } => {
                 matches!(source.kind, ErrorKind::Unavailable | ErrorKind::Protocol)
             }
+            Self::Unclear { .. } => true,
             _ => false,
         }
     }

@@ -6,6 +6,9 @@ pub const SUCCESS: i32 = 0;
 /// A batch in which some task did not exit with 0.
 pub const BATCH_FAILED: i32 = 1;
 
+/// `sortie doctor` has found what stops a run.
+pub const UNHEALTHY: i32 = 1;
+
 /// The command met its timeout (as `timeout` has it).
 pub const DEADLINE: i32 = 124;
 

@@ -52,7 +52,7 @@ pub async fn forecast(
     request.check()?;
     let mut inputs = Vec::new();
     for source in request.inputs() {
-        inputs.push(stage::survey(&session.bucket, &source, reporter).await?);
+        inputs.push(stage::survey(session, &source, reporter).await?);
     }
     let bytes = inputs.iter().map(|input| input.bytes).sum();
     let reckoned = course::reckon(session, request, bytes).await?;

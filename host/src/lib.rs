@@ -9,6 +9,7 @@ mod cloud_run;
 pub mod cost;
 pub mod course;
 mod credentials;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod exit_code;
@@ -18,6 +19,8 @@ mod init;
 pub mod interrupts;
 mod job;
 mod local;
+#[doc(hidden)]
+pub mod measure;
 mod own_job;
 pub mod record;
 mod report;

@@ -104,6 +104,13 @@ impl LocalRecord {
 
     /// The runs this machine remembers whose name may be shortened so.
     pub fn named(data_dir: &Path, name: &ShortName) -> Vec<RunId> {
+        let mut runs = Self::all(data_dir);
+        runs.retain(|run| name.means(*run));
+        runs
+    }
+
+    /// The runs this machine remembers.
+    pub fn all(data_dir: &Path) -> Vec<RunId> {
         let all = fs_err::read_dir(data_dir.join("runs"));
         let names = all.into_iter().flatten().flatten().map(|entry| {
             let path = entry.path();
@@ -111,7 +118,7 @@ impl LocalRecord {
                 .map(|stem| stem.to_string_lossy().into_owned())
         });
         let runs = names.flatten().filter_map(|stem| stem.parse().ok());
-        runs.filter(|run| name.means(*run)).collect()
+        runs.collect()
     }
 
     /// What this machine remembers of a run, if anything.

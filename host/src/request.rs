@@ -233,6 +233,8 @@ impl Out {
         let Self::Dir(dir) = self else {
             return Ok(());
         };
+        // Who types a killed one again finds nothing of it in the way.
+        crate::results::remove_abandoned(dir);
         match fs_err::read_dir(dir).map(|mut entries| entries.next().is_none()) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::usage(format!("`{}` is not empty", dir.display()))

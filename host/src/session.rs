@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wire::api::{Api, ApiError, RetryConfig, http_client};
+use wire::api::{Api, ApiError, ErrorKind, RetryConfig, http_client};
 use wire::bucket::Bucket;
-use wire::token::{StaticToken, TokenSource, Tokens};
+use wire::token::{StaticToken, Tokens};
 
 use crate::cloud_run::{CloudRun, Job};
 use crate::cost::Prices;
@@ -15,7 +15,9 @@ use crate::error::Error;
 use crate::local;
 use crate::own_job::{self, OWNER_LABEL};
 use crate::record::Recorded;
-use crate::settings::{Cloud, Endpoints, Place, Settings, TeamEnvironment, no_environment};
+use crate::settings::{
+    Cloud, Credentials, Endpoints, Place, Settings, TeamEnvironment, no_environment,
+};
 
 /// What a task's `environment` can mean.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub struct Session {
     pub owner: String,
     /// Where sortie keeps its own state.
     pub data_dir: PathBuf,
+    /// Where it keeps what inputs were when they were last read, if it does.
+    pub(crate) index_dir: Option<PathBuf>,
     /// Where that is, for coming back.
     pub place: Recorded,
     keeper: Option<local::Keeper>,
@@ -64,6 +68,19 @@ pub struct Session {
 impl Session {
     /// Connects; in local mode this starts the emulator if there is none.
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
+        match Self::open_once(settings).await {
+            // The emulator that was found was about to leave, or being killed: there is none now.
+            Err(Error::Api { source, .. })
+                if source.kind == ErrorKind::Unavailable
+                    && matches!(settings.place, Place::Local(_)) =>
+            {
+                Self::open_once(settings).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_once(settings: &Settings) -> Result<Self, Error> {
         let mut keeper = None;
         let (cloud, job, warnings) = match &settings.place {
             Place::Cloud(cloud) => ((**cloud).clone(), None, Vec::new()),
@@ -78,10 +95,13 @@ impl Session {
         } else {
             RetryConfig::default()
         };
-        let (bucket, cloud_run) = clients(&cloud, retry)?;
+        let Connection {
+            bucket, cloud_run, ..
+        } = Connection::new(&cloud, retry)?;
         let is_billed = keeper.is_none();
         let shape = cloud.shape.clone();
         let endpoints = cloud.endpoints.clone();
+        let credentials = cloud.credentials.clone();
         let mut session = Self {
             is_own_job: false,
             imagined: None,
@@ -100,18 +120,15 @@ impl Session {
             source: settings.source.clone(),
             owner: settings.owner.clone(),
             data_dir: settings.data_dir.clone(),
+            index_dir: settings.index_dir.clone(),
             place: Recorded::of(settings),
             keeper,
             warnings,
         };
         if let Some(definition) = job {
-            let made = session
-                .cloud_run
-                .create_job(&session.job, &definition)
-                .await;
-            made.map_err(Error::api("cannot prepare the job"))?;
+            session.make_job(&definition).await?;
         } else if !shape.is_none() {
-            let options = registry_options(endpoints.as_ref());
+            let options = registry_options(endpoints.as_ref(), &credentials);
             let Self { job, owner, .. } = &session;
             let own = own_job::define(&session.cloud_run, job, &shape, &options, owner).await?;
             if let Some(own) = &own {
@@ -120,6 +137,11 @@ impl Session {
             session.is_own_job = true;
         }
         Ok(session)
+    }
+
+    async fn make_job(&self, definition: &serde_json::Value) -> Result<(), Error> {
+        let made = self.cloud_run.create_job(&self.job, definition).await;
+        made.map_err(Error::api("cannot prepare the job"))
     }
 
     async fn use_own_job(&mut self, own: &own_job::OwnJob, dry_run: bool) -> Result<(), Error> {
@@ -182,8 +204,11 @@ impl Session {
 }
 
 /// Who has other servers than Google's has no credentials for Google's registries.
-pub(crate) fn registry_options(endpoints: Option<&Endpoints>) -> registry::Options {
-    let google = || Arc::new(GoogleCredentials::default()) as Arc<dyn TokenSource>;
+pub(crate) fn registry_options(
+    endpoints: Option<&Endpoints>,
+    credentials: &Credentials,
+) -> registry::Options {
+    let google = || GoogleCredentials::new(credentials.clone()).into();
     registry::Options {
         tokens: endpoints.is_none().then(google),
         ..registry::Options::default()
@@ -192,36 +217,106 @@ pub(crate) fn registry_options(endpoints: Option<&Endpoints>) -> registry::Optio
 
 /// The bucket alone.
 pub(crate) fn bucket(cloud: &Cloud) -> Result<Bucket, Error> {
-    clients(cloud, RetryConfig::default()).map(|(bucket, _)| bucket)
+    Connection::new(cloud, RetryConfig::default()).map(|connection| connection.bucket)
 }
 
-fn clients(cloud: &Cloud, retry: RetryConfig) -> Result<(Bucket, CloudRun), Error> {
-    let http = http_client().map_err(|error| Error::local("cannot set up TLS", error))?;
+/// A server, and how to call it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) api: Api,
+    pub(crate) url: url::Url,
+}
+
+/// Clients for one project: what a session is made of, and what the doctor looks through.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) http: reqwest::Client,
+    pub(crate) storage: Server,
+    pub(crate) run: Server,
+    pub(crate) bucket: Bucket,
+    pub(crate) cloud_run: CloudRun,
+    /// Absent where the servers are not Google's.
+    pub(crate) google: Option<Arc<GoogleCredentials>>,
+    location: String,
+}
+
+impl Connection {
+    /// Nothing is asked yet.
+    pub(crate) fn new(cloud: &Cloud, retry: RetryConfig) -> Result<Self, Error> {
+        let http = http_client().map_err(|error| Error::local("cannot set up TLS", error))?;
+        let google = cloud.endpoints.is_none();
+        let google = google.then(|| Arc::new(GoogleCredentials::new(cloud.credentials.clone())));
+        let (storage, run) = servers(cloud, &http, google.as_ref(), retry)?;
+        let Cloud {
+            project, region, ..
+        } = cloud;
+        Ok(Self {
+            bucket: Bucket::new(storage.api.clone(), &storage.url, &cloud.bucket),
+            cloud_run: CloudRun::new(run.api.clone(), run.url.clone(), project, region),
+            http,
+            storage,
+            run,
+            google,
+            location: format!("/v2/projects/{project}/locations/{region}"),
+        })
+    }
+
+    /// Of another of Google's APIs.
+    pub(crate) fn google_url(host: &'static str, path: &str) -> url::Url {
+        let mut url = url::Url::parse("https://googleapis.com")
+            .unwrap_or_else(|_| unreachable!("a constant"));
+        // Every host named here is one.
+        let _ = url.set_host(Some(host));
+        url.set_path(path);
+        url
+    }
+
+    /// Of a job, by its short name, and what is asked of it.
+    pub(crate) fn job_url(&self, job: &str, verb: &str) -> url::Url {
+        let mut url = self.run.url.clone();
+        url.set_path(&format!("{}/jobs/{job}{verb}", self.location));
+        url
+    }
+}
+
+fn servers(
+    cloud: &Cloud,
+    http: &reqwest::Client,
+    google: Option<&Arc<GoogleCredentials>>,
+    retry: RetryConfig,
+) -> Result<(Server, Server), Error> {
     let api = |tokens| Api::new(http.clone(), tokens, cloud.quota_project.clone(), retry);
-    let google = |address: &str| {
-        url::Url::parse(address).map_err(|error| Error::local("cannot parse an address", error))
-    };
-    let (storage_api, storage, run_api, run) = if let Some(endpoints) = &cloud.endpoints {
-        let tokens = |origin: &url::Url| match &endpoints.token {
-            Some(token) => Tokens::origin(origin, Arc::new(StaticToken(token.clone()))),
+    let at = |url: &url::Url, Endpoints { token, haste, .. }: &Endpoints| {
+        let tokens = match token {
+            Some(token) => Tokens::origin(url, Arc::new(StaticToken(token.clone()))),
             None => Tokens::anonymous(),
         };
-        let storage = endpoints.storage.clone();
-        let run = endpoints.run.clone();
-        (api(tokens(&storage)), storage, api(tokens(&run)), run)
-    } else {
-        let source: Arc<dyn TokenSource> = Arc::new(GoogleCredentials::default());
-        let shared = api(Tokens::google(source));
-        let storage = google("https://storage.googleapis.com")?;
-        (
-            shared.clone(),
-            storage,
-            shared,
-            google("https://run.googleapis.com")?,
-        )
+        Server {
+            api: api(tokens).with_haste(*haste),
+            url: url.clone(),
+        }
+    };
+    if let Some(endpoints) = &cloud.endpoints {
+        return Ok((
+            at(&endpoints.storage, endpoints),
+            at(&endpoints.run, endpoints),
+        ));
+    }
+    let tokens = match google {
+        Some(google) => Tokens::google(Arc::<GoogleCredentials>::clone(google)),
+        None => Tokens::anonymous(),
+    };
+    let shared = api(tokens);
+    let known = |address: &str| {
+        let url = url::Url::parse(address);
+        let url = url.map_err(|error| Error::local("cannot parse an address", error))?;
+        Ok::<_, Error>(Server {
+            api: shared.clone(),
+            url,
+        })
     };
     Ok((
-        Bucket::new(storage_api, &storage, &cloud.bucket),
-        CloudRun::new(run_api, run, &cloud.project, &cloud.region),
+        known("https://storage.googleapis.com")?,
+        known("https://run.googleapis.com")?,
     ))
 }

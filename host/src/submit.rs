@@ -94,7 +94,12 @@ pub(crate) async fn ask_once(session: &Session, start: &Start) -> Result<Executi
         if !is_unclear(&error) {
             return Err(Error::api("cannot start the run")(error));
         }
-        if let Some(execution) = look(session, start, &[]).await? {
+        // Whoever may not look now must not be told that nothing runs.
+        let seen = look(session, start, &[]).await;
+        let seen = seen.map_err(|source| Error::Unclear {
+            source: Box::new(source),
+        })?;
+        if let Some(execution) = seen {
             return Ok(execution);
         }
         if asks == ASKS {

@@ -27,6 +27,8 @@
 //! here are six, and `wire` has the HTTP client. oci-spec's types would drop what they do not know from a config, so
 //! the documents stay JSON.
 
+#![forbid(unsafe_code)]
+
 mod add;
 mod auth;
 mod blob;

@@ -1,111 +1,129 @@
-//! What a run costs as its tasks grow in number: calls, wall time, memory. `make bench` prints it.
+//! Measures each phase that is ours against the others' way of doing it, in turns, in one run. `make bench` prints it.
 #![expect(
     clippy::unwrap_used,
     reason = "a measurement stops at the first surprise"
 )]
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod again;
+mod batches;
+mod begin;
+mod child;
+mod container;
+mod contest;
+mod corpus;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod history;
+mod home;
+mod options;
+mod pack;
+mod peers;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../e2e/platform.rs"]
 mod platform;
+mod scaling;
+mod site;
+mod table;
+mod trial;
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use serde_json::Value;
+use corpus::{Corpora, Corpus};
+use options::Options;
+use peers::Peers;
+use table::Row;
 
-use harness::Machine;
-use platform::{Platform, report};
-
-/// What the stub of an entrypoint asks for each task: its start, its claim, its report.
-const CALLS_OF_A_TASK: usize = 3;
-
-/// What one run took.
-struct Measured {
-    tasks: usize,
-    wall: Duration,
-    cloud_run: usize,
-    status: usize,
-    storage: usize,
-    peak_kb: u64,
+/// What every part needs.
+struct Bench {
+    corpora: Corpora,
+    peers: Peers,
+    /// The static one, where it was built: what an image holds.
+    entrypoint: PathBuf,
+    large: bool,
 }
 
 fn main() {
-    println!("containers without a process, 16 at once; calls are sortie's own");
-    println!(
-        "{:>6} {:>9} {:>9} {:>11} {:>13} {:>13} {:>9}",
-        "tasks", "wall s", "tasks/s", "Run calls", "status/min", "storage calls", "peak MB"
-    );
-    for tasks in [1, 100, 1_000, 10_000] {
-        let measured = measure(tasks);
-        let seconds = measured.wall.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "for people")]
-        let rate = measured.tasks as f64 / seconds;
-        #[expect(clippy::cast_precision_loss, reason = "for people")]
-        let per_minute = measured.status as f64 / (seconds / 60.0).max(1.0);
-        println!(
-            "{:>6} {seconds:>9.2} {rate:>9.0} {:>11} {per_minute:>13.0} {:>13} {:>9}",
-            measured.tasks,
-            measured.cloud_run,
-            measured.storage,
-            measured.peak_kb / 1000,
-        );
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if child::is_one(&words) {
+        return;
     }
+    let options = Options::read();
+    if let Some((one, other)) = &options.compare {
+        return history::compare(&options.history, one, other);
+    }
+    let before = history::load();
+    println!("{}, load {before}", history::machine());
+    println!(
+        "medians of alternating rounds; cpu: user and system; MiB: the whole tree's peak; ratio: theirs by ours, pair by pair"
+    );
+    let bench = Bench {
+        corpora: Corpora::new(),
+        peers: Peers::find(),
+        entrypoint: entrypoint(&options),
+        large: options.large,
+    };
+    println!("{}", table::head());
+    let rows = phases(&bench, &options);
+    if options.wants("batches") {
+        batches::print();
+    }
+    if options.wants("scaling") {
+        scaling::print(&bench);
+    }
+    println!(
+        "\nload {before} to {}; kept in {}",
+        history::load(),
+        options.history.display()
+    );
+    history::append(&options.history, before, rows);
 }
 
-fn measure(tasks: usize) -> Measured {
-    let machine = Machine::new();
-    let state = tempfile::tempdir().unwrap();
-    let record = state.path().join("exchanges.jsonl");
-    let platform = Platform::recorded(
-        &state.path().join("state"),
-        |container| report(container, 0),
-        Some(record.clone()),
-    );
-    let n = tasks.to_string();
-    let words = ["run", "--json", "-n", &n, "--out", "o", "--", "true"];
-    let begun = Instant::now();
-    let mut running = platform.sortie(&machine, words).start();
-    let mut peak_kb = 0;
-    for landed in 0..tasks {
-        running.event("landed");
-        if landed % 200 == 0 {
-            peak_kb = peak_kb.max(peak_memory(running.pid()));
+fn entrypoint(options: &Options) -> PathBuf {
+    if let Some(path) = &options.entrypoint {
+        return path.clone();
+    }
+    println!("missing here: SORTIE_STATIC_ENTRYPOINT; `sortie entrypoint` takes its place");
+    harness::SORTIE.into()
+}
+
+fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
+    let mut measured = Vec::new();
+    let mut add = |rows: Vec<Row>| {
+        for row in &rows {
+            println!("{}", row.shown());
+        }
+        measured.extend(rows);
+    };
+    let trees = [Corpus::Repo, Corpus::Wide]
+        .into_iter()
+        .chain(options.large.then_some(Corpus::Big));
+    let trees: Vec<_> = trees.collect();
+    if options.wants("pack") {
+        for &corpus in &trees {
+            add(pack::measure(bench, corpus));
         }
     }
-    running.end().code(0);
-    let wall = begun.elapsed();
-    drop(platform);
-    let paths = paths(&record);
-    let cloud_run = paths.iter().filter(|path| path.starts_with("/v2/")).count();
-    let lists = |path: &&String| path.starts_with("/storage/") && path.ends_with("/o");
-    Measured {
-        tasks,
-        wall,
-        cloud_run,
-        status: cloud_run + paths.iter().filter(lists).count(),
-        storage: (paths.len() - cloud_run).saturating_sub(tasks * CALLS_OF_A_TASK),
-        peak_kb,
+    if options.wants("again") {
+        for &corpus in &trees {
+            add(again::measure(bench, corpus));
+        }
     }
-}
-
-/// The paths of every exchange.
-fn paths(record: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(record).unwrap();
-    let path = |line: &str| {
-        let exchange: Value = serde_json::from_str(line).unwrap();
-        let path = exchange["url"].as_str().unwrap_or_default();
-        path.split('?').next().unwrap_or_default().to_owned()
-    };
-    text.lines().map(path).collect()
-}
-
-fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-    number.unwrap_or(0)
+    if options.wants("container") {
+        add(container::measure(bench, Corpus::Tiny));
+        for &corpus in &trees {
+            add(container::measure(bench, corpus));
+        }
+    }
+    if options.wants("home") {
+        for &corpus in &trees {
+            add(home::measure(bench, corpus));
+        }
+    }
+    if options.wants("start") {
+        add(begin::processes(bench));
+        add(begin::local());
+    }
+    measured
 }

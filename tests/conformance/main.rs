@@ -7,9 +7,13 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers may end it too")]
 
 mod container;
+mod faults;
 mod forwarder;
 mod listing;
 mod objects;
+#[expect(dead_code, reason = "the tests of whole runs use more of it")]
+#[path = "../faults/proxy/mod.rs"]
+mod proxy;
 mod server;
 mod transfers;
 
@@ -82,6 +86,27 @@ cases! {
     ];
     transfers::abandon => an_abandoned_upload_leaves_nothing [];
     transfers::blocking => blocking_ends_read_back [
+        GCP_EMULATOR: "media answers have no x-goog-generation"
+    ];
+    faults::inserts => broken_inserts [
+        GCP_EMULATOR: "media answers have no x-goog-generation"
+    ];
+    faults::reads => broken_reads [
+        GCP_EMULATOR: "media answers have no x-goog-generation"
+    ];
+    faults::stats => broken_looks [];
+    faults::lists => broken_lists [];
+    faults::patches => broken_patches [];
+    faults::deletes => broken_deletes [];
+    faults::upload_starts => broken_upload_starts [
+        GCP_EMULATOR: "media answers have no x-goog-generation"
+    ];
+    faults::upload_chunks => broken_upload_chunks [
+        FAKE_GCS: "a status query ends a half-done upload with a truncated object",
+        GCP_EMULATOR: "media answers have no x-goog-generation"
+    ];
+    faults::upload_ends => broken_upload_ends [
+        FAKE_GCS: "a status query ends a half-done upload with a truncated object",
         GCP_EMULATOR: "media answers have no x-goog-generation"
     ];
     transfers::cut_download => a_cut_download_goes_on [

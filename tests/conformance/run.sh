@@ -108,7 +108,7 @@ EOF
 suite() {
     echo "== the bucket client against $1"
     SORTIE_CONFORMANCE_SERVER=$1 SORTIE_CONFORMANCE_ENDPOINT=$2 SORTIE_CONFORMANCE_BUCKET=conformance-bucket \
-        cargo test --quiet --workspace --test conformance
+        cargo test --locked --quiet --workspace --test conformance
 }
 
 port=$(free_port)

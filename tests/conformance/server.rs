@@ -1,16 +1,20 @@
 //! The server under judgement.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use emulator::{Account, Config, Emulator, Grant, Permission};
+use futures_util::FutureExt;
 use tempfile::TempDir;
 use tokio::task::AbortHandle;
 use url::Url;
 use wire::api::{Api, RetryConfig, http_client};
 use wire::bucket::Bucket;
 use wire::token::{StaticToken, Token, TokenSource, Tokens};
+
+use crate::proxy::{Proxy, Side};
 
 /// Many tries, hardly any pause.
 pub(crate) const QUICK: RetryConfig = RetryConfig {
@@ -49,6 +53,21 @@ impl Subject {
         Bucket::new(api, &self.endpoint, self.bucket.name())
     }
 
+    /// The same bucket behind a proxy, with these patiences.
+    pub(crate) async fn behind(&self, proxy: &Proxy, retry: RetryConfig, idle: Duration) -> Bucket {
+        let server = self.endpoint.authority();
+        let address = proxy.stand_before(server, Side::Host).await;
+        let endpoint: Url = format!("http://{address}").parse().unwrap();
+        let tokens = if other_server().is_some() {
+            Tokens::anonymous()
+        } else {
+            Tokens::origin(&endpoint, Arc::new(StaticToken(Token::new(OWNER, None))))
+        };
+        let api = Api::new(http_client().unwrap(), tokens, None, retry);
+        let api = api.with_idle_timeout(idle);
+        Bucket::new(api, &endpoint, self.bucket.name())
+    }
+
     fn new(endpoint: Url, bucket: &str, tokens: Tokens) -> Self {
         let api = Api::new(http_client().unwrap(), tokens.clone(), None, QUICK);
         Self {
@@ -63,7 +82,7 @@ impl Subject {
 /// Runs a case. A server with a known error must fail it: if it does not, its exception is no longer needed.
 pub(crate) async fn check<F>(defects: &[Defect], case: impl FnOnce(Subject) -> F)
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()>,
 {
     let (subject, server, _held) = if let Some((subject, server)) = other_server() {
         (subject, server, None)
@@ -71,11 +90,11 @@ where
         let ours = Ours::start().await;
         (ours.owner(), String::new(), Some(ours))
     };
-    let outcome = tokio::spawn(case(subject)).await;
+    let outcome = AssertUnwindSafe(case(subject)).catch_unwind().await;
     let defect = defects.iter().find(|defect| defect.server == server);
     match (outcome, defect) {
         (Ok(()), Some(defect)) => panic!("no longer wrong: {}", defect.reason),
-        (Err(failure), None) => std::panic::resume_unwind(failure.into_panic()),
+        (Err(failure), None) => std::panic::resume_unwind(failure),
         (Ok(()), None) | (Err(_), Some(_)) => {}
     }
 }
@@ -93,7 +112,7 @@ fn other_server() -> Option<(Subject, String)> {
     clippy::disallowed_methods,
     reason = "a test harness has no settings module"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

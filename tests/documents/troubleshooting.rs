@@ -18,8 +18,8 @@ const CRATES: &[&str] = &[
 
 /// What is called with an error's text.
 const CALLS: &[&str] = &[
-    "Damaged", "Refused", "Warning", "api", "error", "image", "local", "own", "platform",
-    "refused", "usage",
+    "Damaged", "Refused", "Warning", "api", "error", "failure", "image", "local", "own",
+    "platform", "refused", "usage",
 ];
 
 /// What an error's text is put into.

@@ -43,6 +43,12 @@ pub(crate) fn names(machine: &Machine, prefix: &str) -> Vec<String> {
         .collect()
 }
 
+/// Everything the bucket holds, with its generations.
+pub(crate) fn generations(machine: &Machine) -> BTreeMap<String, u64> {
+    let all = objects(machine, "").into_iter();
+    all.map(|object| (object.name, object.generation)).collect()
+}
+
 /// Deletes what the bucket holds under a prefix.
 pub(crate) fn delete_all(machine: &Machine, prefix: &str) {
     for name in names(machine, prefix) {

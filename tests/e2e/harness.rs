@@ -241,6 +241,13 @@ impl Typed {
     }
 }
 
+/// For somebody else to start.
+impl From<Typed> for Command {
+    fn from(typed: Typed) -> Self {
+        typed.command
+    }
+}
+
 /// A command under way.
 pub(crate) struct Running {
     child: Child,

@@ -78,7 +78,38 @@ fn what_a_killed_runner_left_is_removed_by_the_next() {
     signal(runner(&machine), Signal::KILL);
     assert_ne!(running.end().code, Some(0));
     contained(&machine, &tool, &["--", "true"]).enter().code(0);
-    let calls = calls(&machine);
+    assert_first_is_removed(&machine);
+}
+
+#[test]
+fn what_a_killed_emulator_left_is_removed_by_the_next() {
+    let machine = Machine::new();
+    let tool = tool(&machine);
+    let ready = machine.path("ready");
+    let env = format!("READY={}", ready.display());
+    let words = [
+        "--env",
+        &env,
+        "--",
+        "sh",
+        "-c",
+        "echo ready > $READY; sleep 60",
+    ];
+    let running = contained(&machine, &tool, &words).start();
+    wait_until("it runs", || ready.exists());
+    // Its runner lives on, and holds its container's note.
+    let runner = runner(&machine);
+    running.signal(Signal::KILL);
+    running.end();
+    machine.kill_emulator();
+    contained(&machine, &tool, &["--", "true"]).enter().code(0);
+    assert!(!crate::harness::is_alive(runner));
+    assert_first_is_removed(&machine);
+}
+
+/// The container that was made first is removed, and no directory is left.
+fn assert_first_is_removed(machine: &Machine) {
+    let calls = calls(machine);
     let name = calls.split("--name ").nth(1).unwrap();
     let name = name.split(' ').next().unwrap();
     assert!(calls.contains(&format!("rm --force {name}\n")), "{calls}");

@@ -255,3 +255,14 @@ fn checkpoints(machine: &Machine) -> usize {
         .filter(|name| name.contains("/checkpoints/"))
         .count()
 }
+
+/// Their names are more bytes than their content.
+#[test]
+fn empty_files_with_long_names_and_links_to_them_come_home() {
+    let machine = Machine::new();
+    let name = "n".repeat(200);
+    let script = format!("cd output && : > {name} && ln -s {name} link");
+    shell(&machine, &script).code(0).says_nothing_of("lost");
+    assert_eq!(machine.text(&format!("o/output/{name}")), "");
+    assert_eq!(machine.text("o/output/link"), "");
+}

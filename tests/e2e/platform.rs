@@ -126,8 +126,12 @@ impl Platform {
         words: impl IntoIterator<Item = &'a str>,
         run: &str,
     ) -> Typed {
-        machine
-            .sortie(words)
+        self.told(machine.sortie(words), run)
+    }
+
+    /// A command that finds this project.
+    pub(crate) fn told(&self, typed: Typed, run: &str) -> Typed {
+        typed
             .env("SORTIE_PROJECT", PROJECT)
             .env("SORTIE_REGION", REGION)
             .env("SORTIE_BUCKET", BUCKET)
@@ -211,6 +215,17 @@ pub(crate) async fn write_report_with(
     code: i32,
     collected: Vec<Collected>,
 ) -> i32 {
+    write_report_of(objects, bucket, code, Outputs::default(), collected).await
+}
+
+/// With outputs, as it says.
+pub(crate) async fn write_report_of(
+    objects: &AttemptObjects,
+    bucket: &Bucket,
+    code: i32,
+    outputs: Outputs,
+    collected: Vec<Collected>,
+) -> i32 {
     let now = jiff::Timestamp::now();
     let report = Report {
         version: VERSION,
@@ -227,7 +242,7 @@ pub(crate) async fn write_report_with(
             ..Captured::default()
         },
         stderr: Captured::default(),
-        outputs: Outputs::default(),
+        outputs,
         phases: Phases::default(),
         started_at: now,
         finished_at: now,
@@ -289,7 +304,8 @@ pub(crate) async fn begin(container: &Container) -> (AttemptObjects, Bucket) {
     (objects, bucket)
 }
 
-fn new_object() -> NewObject {
+/// A document, where none may be.
+pub(crate) fn new_object() -> NewObject {
     NewObject {
         content_type: "application/json",
         metadata: std::collections::BTreeMap::new(),

@@ -68,7 +68,13 @@ impl Team {
         })
     }
 
-    fn api(&self) -> (Api, url::Url) {
+    /// Where the emulator answers, and its owner's token.
+    pub(crate) fn server(&self) -> (String, String) {
+        let value = |name: &str| self.environment[name].clone();
+        (value("SORTIE_RUN_ENDPOINT"), value("SORTIE_EMULATOR_TOKEN"))
+    }
+
+    pub(crate) fn api(&self) -> (Api, url::Url) {
         let endpoint = self.environment["SORTIE_RUN_ENDPOINT"].parse().unwrap();
         let token = Token::new(self.environment["SORTIE_EMULATOR_TOKEN"].as_str(), None);
         let tokens = Tokens::origin(&endpoint, Arc::new(StaticToken(token)));

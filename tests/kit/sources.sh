@@ -4,7 +4,7 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-compiled=$(cargo tree --package sortie-entrypoint --prefix none --edges normal,build | sed -n "s|.*($PWD/\([a-z]*\)).*|\1|p" | sort -u | tr '\n' ,)
+compiled=$(cargo tree --locked --package sortie-entrypoint --prefix none --edges normal,build | sed -n "s|.*($PWD/\([a-z]*\)).*|\1|p" | sort -u | tr '\n' ,)
 watched=$(sed -n 's/.*fileset(local.sources, "{\(.*\)}\/src\/\*\*").*/\1/p' terraform/images.tf | tr , '\n' | sort | tr '\n' ,)
 [ "$compiled" = "$watched" ] || {
     echo "kit: the entrypoint is compiled from ${compiled%,}, and terraform/images.tf watches ${watched%,}" >&2

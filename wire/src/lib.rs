@@ -8,6 +8,8 @@
 //!
 //! It knows no command line and no Cloud Run.
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod bucket;
 pub mod contract;

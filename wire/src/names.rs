@@ -300,7 +300,9 @@ impl AttemptObjects {
             let rest = name.strip_prefix(&run.checkpoints())?;
             let (stem, number) = rest.split_once('/')?;
             let sequence = number.strip_suffix(".tar.gz")?.parse().ok()?;
-            Some((Self::from_stem(run, stem)?, sequence))
+            let objects = Self::from_stem(run, stem)?;
+            // A number has one spelling: a stranger's other one would be a second checkpoint of the same number.
+            (objects.checkpoint(sequence) == name).then_some((objects, sequence))
         };
         parse().ok_or_else(|| NameError::Object(name.to_owned()))
     }
@@ -314,7 +316,9 @@ impl AttemptObjects {
             "err" => Stream::Stderr,
             _ => return None,
         };
-        Some((Self::from_stem(run, stem)?, number.parse().ok()?, stream))
+        let (objects, sequence) = (Self::from_stem(run, stem)?, number.parse().ok()?);
+        // A number has one spelling: a stranger's other one would be a second chunk in the place of the first.
+        (objects.log(sequence, stream) == name).then_some((objects, sequence, stream))
     }
 
     fn from_stem(run: RunId, stem: &str) -> Option<Self> {
@@ -402,6 +406,23 @@ mod tests {
         assert_eq!(back, objects);
         let back = AttemptObjects::from_checkpoint(objects.run, &objects.checkpoint(12)).unwrap();
         assert_eq!(back, (objects, 12));
+    }
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        let objects = objects();
+        for number in ["3", "003", "+0000003", "000000003", "-0000003", ""] {
+            let log = format!("{}{number}-out", objects.logs());
+            assert!(
+                AttemptObjects::from_log(objects.run, &log).is_err(),
+                "{log}"
+            );
+            let checkpoint = format!("{}{number}.tar.gz", objects.checkpoints());
+            let read = AttemptObjects::from_checkpoint(objects.run, &checkpoint);
+            assert!(read.is_err(), "{checkpoint}");
+        }
+        let large = objects.log(u32::MAX, Stream::Stdout);
+        assert!(AttemptObjects::from_log(objects.run, &large).is_ok());
     }
 
     #[test]

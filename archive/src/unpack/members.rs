@@ -86,7 +86,7 @@ impl<'a> Members<'a> {
             }
             let header = Header::from_byte_slice(&block);
             check_sum(header)?;
-            self.unpacker.claim_entry()?;
+            self.unpacker.claim_entries(1)?;
             let size = header
                 .entry_size()
                 .map_err(|_| Error::Damaged("a size is no number"))?;
@@ -173,6 +173,10 @@ impl<'a> Members<'a> {
 
     fn announce(&mut self, size: u64) -> Result<(), Error> {
         self.unpacker.claim_bytes(size)?;
+        self.expect(size)
+    }
+
+    fn expect(&mut self, size: u64) -> Result<(), Error> {
         if size > u64::MAX / 2 {
             return Err(Error::Damaged("a size is beyond all bounds"));
         }
@@ -181,13 +185,15 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    /// The whole data of a header that describes the next; none if it is too long, which refuses the next.
+    /// The whole data of a header that describes the next; none if it is too long, which refuses the next. It counts
+    /// as entries, a block for one, and not as bytes: an honest archive of empty files may have long names.
     fn value(
         &mut self,
         size: u64,
         refused: &mut Option<&'static str>,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.announce(size)?;
+        self.unpacker.claim_entries(size.div_ceil(BLOCK))?;
+        self.expect(size)?;
         if size > MAX_VALUE {
             *refused = Some("has a name that is too long");
             return Ok(None);

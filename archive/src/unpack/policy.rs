@@ -7,9 +7,12 @@ pub struct Policy {
     pub refuse: Refuse,
     /// Which symbolic links may be.
     pub links: Links,
-    /// At the most so many entries, all archives together; more is an error in either mode. Headers that are refused
-    /// and directories without an entry of their own count too.
+    /// At the most so many entries, all archives together; more is an error in either mode. Headers that are refused,
+    /// blocks of long names and directories without an entry of their own count too.
     pub max_entries: u64,
+    /// At the most so many bytes of directories' paths, all archives together; more is an error in either mode. They
+    /// are kept in memory until the end, and an archive of some megabytes can imply gigabytes of them.
+    pub max_directory_names: u64,
     /// At the most so many bytes of data, all archives together; more is an error in either mode, before they are written.
     pub max_bytes: u64,
     /// Owner of what is made, when root unpacks for another user.
@@ -42,18 +45,21 @@ impl Policy {
             refuse: Refuse::Fail,
             links: Links::Keep,
             max_entries: u64::MAX,
+            max_directory_names: u64::MAX,
             max_bytes: u64::MAX,
             owner,
         }
     }
 
-    /// What came back from a container: a stranger's archive. At the most ten million entries, and `max_bytes` bytes.
+    /// What came back from a container: a stranger's archive. At the most ten million entries, and `max_bytes` bytes
+    /// in files.
     pub fn output(max_bytes: u64) -> Self {
         Self {
             keep_mtimes: true,
             refuse: Refuse::LeaveOut,
             links: Links::InsideOnly,
             max_entries: 10_000_000,
+            max_directory_names: 1 << 29,
             max_bytes,
             owner: None,
         }

@@ -119,6 +119,7 @@ impl<'a> Target<'a> {
     fn directory(&mut self, path: &[u8], member: &Member) -> Result<(), Fate> {
         let unpacker = self.unpacker;
         let (parent, name) = self.parent(path)?;
+        unpacker.claim_directory(path).map_err(Fate::Stopped)?;
         // Held while making it, so that another thread that needs it cannot come between.
         let mut marks = unpacker.directories();
         match mkdirat(parent, name, WORKING) {
@@ -165,7 +166,8 @@ impl<'a> Target<'a> {
         let (parent, name) = split(path);
         let unpacker = self.unpacker;
         let made = self.handles.directory_or(parent, |above, name, path| {
-            unpacker.claim_entry().map_err(Fate::Stopped)?;
+            unpacker.claim_entries(1).map_err(Fate::Stopped)?;
+            unpacker.claim_directory(path).map_err(Fate::Stopped)?;
             let mut marks = unpacker.directories();
             match mkdirat(above, name, WORKING) {
                 Ok(()) => drop(marks.insert(path.to_vec(), Mark::default())),

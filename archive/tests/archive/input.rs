@@ -259,7 +259,11 @@ fn fingerprints_follow_what_a_scan_can_see() {
     let print = |tree: &Tree| tree.packs()[0].fingerprint();
     let (first, again) = (scan(), scan());
     assert_eq!(print(&first), print(&again));
-    assert!(first.packs()[0].youngest().is_some());
+    let stamp = first.packs()[0].entries().nth(1).unwrap().stamp;
+    assert_eq!(
+        first.packs()[0].settled(),
+        Some(stamp.ctime.max(stamp.mtime) + 1_000_000_000)
+    );
     fs::write(tree.join("in/f"), "three").unwrap();
     assert_ne!(print(&first), print(&scan()));
     assert_ne!(

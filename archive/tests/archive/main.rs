@@ -5,6 +5,8 @@
     reason = "helpers of tests stop at the first surprise, as tests do"
 )]
 
+mod bombs;
+mod borders;
 mod damage;
 mod format;
 mod hostile;
@@ -12,5 +14,9 @@ mod input;
 mod outputs;
 mod properties;
 mod raw;
+mod removal;
+mod scene;
+mod smuggling;
+mod swap;
 mod tree;
 mod unpack;

@@ -138,6 +138,8 @@ fn sigterm_while_the_outputs_cannot_be_sent_still_reports() {
     assert_eq!(ran.code(), 143);
     let report = ran.report();
     assert_eq!((report.outcome, report.code), (Outcome::Cancelled, Some(5)));
+    // The command had ended by itself before.
+    assert_eq!(report.command_end().outcome, Outcome::Exited);
     assert_eq!(report.outputs.archive, Archive::None);
     assert_eq!(report.problem.as_ref().unwrap().reason, Reason::Outputs);
     assert_eq!(ran.stdout(), "said\n");

@@ -242,6 +242,28 @@ fn a_cancel_in_any_step_is_reported_with_what_was_made() {
 }
 
 #[test]
+fn a_cancel_between_two_steps_lets_the_first_decide_nothing() {
+    let site = Site::start();
+    // The signal and the end of the step that sends it come together, in an order that nobody knows.
+    for _ in 0..8 {
+        let mut spec = shell("true");
+        spec.post = vec![step("kill -TERM $PPID"), step("exit 1")];
+        spec.post_decides = true;
+        let ran = Task::new(&site, spec).finish();
+        assert_eq!(ran.code(), 143);
+        let report = ran.report();
+        assert_eq!(
+            (report.outcome, report.steps.len()),
+            (Outcome::Cancelled, 1)
+        );
+        if report.steps[0].outcome == Outcome::Exited {
+            let message = report.problem.unwrap().message;
+            assert!(message.contains("before post command 2 of 2"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn setup_is_roots_and_the_rest_the_users() {
     let site = Site::start();
     let mut spec = shell("id -u >output/command; cat output/setup");

@@ -292,6 +292,7 @@ pub(crate) fn unpack(gzip: &[u8]) -> TempDir {
         refuse: Refuse::Fail,
         links: Links::Keep,
         max_entries: u64::MAX,
+        max_directory_names: u64::MAX,
         max_bytes: u64::MAX,
         owner: None,
     };

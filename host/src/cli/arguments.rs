@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::claude::ClaudeArguments;
+use super::doctor::DoctorArguments;
 use super::image::ImageArguments;
 use super::init::InitArguments;
 use super::report::ReportArguments;
@@ -60,6 +61,8 @@ pub(super) enum Verb {
     Gc(GcArguments),
     /// Write `sortie.toml` here, with the settings that the kit has left in its bucket.
     Init(InitArguments),
+    /// Look at all that a run needs, change nothing, and say what to type where something is wrong.
+    Doctor(DoctorArguments),
     /// Make images that sortie can use.
     Image(ImageArguments),
     /// Serve Cloud Storage, Cloud Run jobs and the metadata server on loopback, for any client.

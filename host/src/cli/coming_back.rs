@@ -208,6 +208,7 @@ async fn connect(
         wishes.follow(record);
     }
     let settings = Settings::resolve_place(&wishes, env, &here()?)?;
+    super::core_files::forbid_in_the_cloud(&settings);
     Session::open(&settings).await
 }
 
@@ -307,5 +308,5 @@ impl Opened {
 pub(super) fn print_json(event: &str, mut value: serde_json::Value) {
     value["version"] = json!(1);
     value["event"] = json!(event);
-    human::print(&value.to_string());
+    human::print(&super::json::tame(&value));
 }

@@ -307,7 +307,7 @@ fn pass_on(stream: Stream, bytes: &[u8]) {
 /// The answer, where it was asked for. On a terminal it must not steer it.
 fn say_response(text: &str) {
     let mut out = std::io::stdout().lock();
-    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let steers = |c: char| archive::steers(c) && !matches!(c, '\n' | '\t');
     let text = if out.is_terminal() {
         text.replace(steers, "\u{fffd}")
     } else {
@@ -327,7 +327,7 @@ pub(super) fn print(text: &str) {
 }
 
 pub(super) fn tame(text: &str) -> String {
-    let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let tame = |c: char| if archive::steers(c) { '\u{fffd}' } else { c };
     text.chars().map(tame).collect()
 }
 
@@ -342,5 +342,6 @@ mod tests {
             "a\u{fffd}]0;title\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}"
         );
         assert_eq!(tame("naïve — `x`"), "naïve — `x`");
+        assert_eq!(tame("a\u{202e}b\u{2028}c"), "a\u{fffd}b\u{fffd}c");
     }
 }

@@ -13,7 +13,7 @@ use super::run_command::{absolute, here, report_failure};
 use crate::error::Error;
 use crate::exit_code;
 use crate::image::{Wanted, add};
-use crate::settings::{Environment, Place, Settings, Wishes, static_entrypoint};
+use crate::settings::{Credentials, Environment, Place, Settings, Wishes, static_entrypoint};
 use crate::text::{count, size};
 
 #[derive(Debug, Args)]
@@ -89,7 +89,8 @@ fn image_add(arguments: ImageAddArguments, env: &Environment) -> Result<Added, E
         beside,
         entrypoint,
     };
-    let options = crate::session::registry_options(endpoints.as_ref());
+    super::core_files::forbid();
+    let options = crate::session::registry_options(endpoints.as_ref(), &Credentials::of(env));
     block_on(add(&wanted, &options, &mut tell))
 }
 

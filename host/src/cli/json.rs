@@ -2,6 +2,7 @@
 //!
 //! Every line has `version` and `event`. Within version 1, fields may be added but never change their meaning.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ impl Reporter for Lines {
         let mut line = describe(event);
         line["version"] = json!(1);
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        let _ = writeln!(out, "{}", tame(&line)).and_then(|()| out.flush());
     }
 }
 
@@ -42,7 +43,26 @@ pub(super) fn failure(error: &Error) {
         "run": error.run(),
         "exit_code": error.exit_code(),
     });
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", tame(&line));
+}
+
+/// On one line, with nothing that steers a terminal: outside of strings JSON is ASCII, and within one any character may
+/// be written by its number.
+pub(super) fn tame(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(archive::steers) {
+        return text;
+    }
+    let mut tame = String::with_capacity(text.len());
+    for character in text.chars() {
+        if archive::steers(character) {
+            // Writing to a string cannot fail.
+            let _ = write!(tame, "\\u{:04x}", u32::from(character));
+        } else {
+            tame.push(character);
+        }
+    }
+    tame
 }
 
 fn describe(event: &Event<'_>) -> Value {
@@ -103,5 +123,18 @@ fn describe(event: &Event<'_>) -> Value {
             "event": "result", "run": run, "directory": dir, "exit_code": code, "cost": cost,
             "tasks": tasks,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_written_by_its_number() {
+        let value = json!({ "name": "a\u{9b}2J\u{7f}\u{202e}\u{2069}é\n" });
+        let line = tame(&value);
+        assert_eq!(line, r#"{"name":"a\u009b2J\u007f\u202e\u2069é\n"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
     }
 }

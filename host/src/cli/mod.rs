@@ -3,12 +3,15 @@
 mod arguments;
 mod claude;
 mod coming_back;
+mod core_files;
+mod doctor;
 mod forecast;
 mod human;
 mod image;
 mod init;
 mod json;
 mod live;
+mod log;
 mod report;
 mod returning_arguments;
 mod run_command;
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(verb: Verb) -> Result<i32, Error> {
     let env = Environment::of_process();
+    log::start(&env)?;
     match verb {
         Verb::Run(arguments) => run_command::run(*arguments, &env),
         Verb::Claude(arguments) => run_command::claude(*arguments, &env),
@@ -61,6 +65,7 @@ fn dispatch(verb: Verb) -> Result<i32, Error> {
         Verb::Cancel(arguments) => coming_back::cancel(arguments, &env),
         Verb::Rm(arguments) => coming_back::rm(&arguments, &env),
         Verb::Gc(arguments) => coming_back::gc(arguments, &env),
+        Verb::Doctor(arguments) => doctor::doctor(arguments, &env),
         Verb::Init(arguments) => init::init(arguments, &env),
         Verb::Image(arguments) => image::image(arguments, &env),
         Verb::Emulator(arguments) => {
@@ -78,9 +83,11 @@ fn serve_data_dir(arguments: &[std::ffi::OsString]) -> Result<i32, Error> {
     };
     let idle = humantime::parse_duration(&idle.to_string_lossy())
         .map_err(|error| Error::local("cannot read the duration", error))?;
-    let record = Environment::of_process()
-        .bytes(EMULATOR_RECORD)
-        .map(std::path::PathBuf::from);
+    let env = Environment::of_process();
+    log::start(&env)?;
+    // It holds tasks' secrets.
+    core_files::forbid();
+    let record = env.bytes(EMULATOR_RECORD).map(std::path::PathBuf::from);
     let data_dir = std::path::Path::new(data_dir);
     block_on(local::serve_data_dir(data_dir, idle, record)).map(|()| exit_code::SUCCESS)
 }

@@ -47,7 +47,7 @@ impl Course<'_> {
             };
             (failures, left)
         };
-        tell(&failures, reporter);
+        self.tell(failures, reporter);
         if left {
             return Err(Error::Left { run });
         }
@@ -84,9 +84,19 @@ impl Course<'_> {
         let open = self.flights.iter().filter(is_open).count();
         if open > 0 {
             let failures = self.cancel().await;
-            tell(&failures, reporter);
+            self.tell(failures, reporter);
         }
         u32::try_from(open).unwrap_or(u32::MAX)
+    }
+
+    /// Each once: a refusal is met again at every look.
+    fn tell(&mut self, failures: Vec<String>, reporter: &mut dyn Reporter) {
+        for why in failures {
+            let text = format!("the cancel did not go through: {why}");
+            if self.told.insert(why) {
+                reporter.event(&Event::Warning(&text));
+            }
+        }
     }
 
     /// A task has failed, and that is to end the others.
@@ -125,13 +135,6 @@ impl Course<'_> {
             Some(rate.cost(since) * f64::from(execution.running_count))
         };
         self.flights.iter().filter_map(of_flight).sum()
-    }
-}
-
-fn tell(failures: &[String], reporter: &mut dyn Reporter) {
-    for why in failures {
-        let text = format!("the cancel did not go through: {why}");
-        reporter.event(&Event::Warning(&text));
     }
 }
 

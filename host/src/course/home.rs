@@ -65,6 +65,14 @@ impl<'a> Course<'a> {
         if !self.flights.iter().any(Flight::has_moved) {
             return Ok(0);
         }
+        self.bring_what_is_there(reporter).await
+    }
+
+    /// The same, whether Cloud Run has told of an end or not: a report is there before its container has ended.
+    pub(super) async fn bring_what_is_there(
+        &mut self,
+        reporter: &mut dyn Reporter,
+    ) -> Result<u32, Error> {
         let ended: Vec<u32> = self.flights.iter().map(Flight::ended_tasks).collect();
         let board = &self.board;
         let wanted =

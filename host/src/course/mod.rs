@@ -20,7 +20,7 @@ pub(crate) use needs::reckon;
 pub(crate) use plan::{Plan, UsedJob};
 pub use resume::{Resume, Trust};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use wire::api::{ApiError, ErrorKind};
@@ -79,6 +79,8 @@ pub(crate) struct Course<'a> {
     results: Vec<TaskResult>,
     stop: Option<Stop>,
     spent: f64,
+    /// Why cancels did not go through, as far as the user knows.
+    told: HashSet<String>,
     rows: Rows,
     /// A task found an input gone: it is to be sent before anything else is started.
     needs_inputs: bool,
@@ -136,6 +138,7 @@ impl<'a> Beginning<'a> {
             results: Vec::new(),
             stop: None,
             spent: 0.0,
+            told: HashSet::new(),
             rows: Rows::default(),
             needs_inputs: false,
             resent: HashMap::new(),

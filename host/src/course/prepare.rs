@@ -37,13 +37,14 @@ impl<'a> Course<'a> {
         let staging = stage::stage(session, &inputs, reporter);
         let asking = needs.ask(session, request);
         // What may be refused is refused before anything is sent; where nothing can be, both go on at once.
-        let ((jobs, rates), staged) = if needs.may_refuse(request) {
+        let ((jobs, rates), staging) = if needs.may_refuse(request) {
             (asking.await?, staging.await?)
         } else {
             tokio::try_join!(asking, staging)?
         };
+        let staged = &staging.inputs;
         let begun = Instant::now();
-        let mut specs = specs(request.tasks.len(), &needs.works, &inputs, &staged);
+        let mut specs = specs(request.tasks.len(), &needs.works, &inputs, staged);
         let bytes = staged.iter().map(|staged| staged.bytes).sum();
         let used = settle_timeouts(&needs.jobs, &jobs, &needs.job_of, &mut specs, bytes)?;
         let sources = submit::place_specs(session, run, specs).await?;
@@ -75,8 +76,8 @@ impl<'a> Course<'a> {
             inputs: staged.iter().map(|staged| staged.input.clone()).collect(),
         });
         course.phases = Phases {
-            pack: staged.iter().map(|staged| staged.pack_ms).sum(),
-            upload: staged.iter().map(|staged| staged.upload_ms).sum(),
+            pack: staging.pack_ms,
+            upload: staging.upload_ms,
             submit: clock::ms(begun),
             ..Phases::default()
         };
@@ -97,7 +98,8 @@ impl<'a> Course<'a> {
         reporter.event(&crate::event::Event::Warning(
             "an input is not to be had in the bucket: it is sent again",
         ));
-        let staged = stage::stage(self.session, &resend.request.inputs(), reporter).await?;
+        let staging = stage::stage(self.session, &resend.request.inputs(), reporter).await?;
+        let staged = staging.inputs;
         let same = |(staged, before): (&Staged, &Input)| staged.input == *before;
         if !staged.iter().zip(&resend.inputs).all(same) {
             return Err(Error::usage(

@@ -113,7 +113,7 @@ impl<'a> Course<'a> {
         reporter: &mut dyn crate::event::Reporter,
     ) -> Result<u32, Error> {
         self.manner = Manner::default();
-        self.bring_home(reporter).await?;
+        self.bring_what_is_there(reporter).await?;
         Ok(self.board.count() - self.board.home())
     }
 

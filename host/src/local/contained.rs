@@ -278,6 +278,6 @@ pub(super) fn sweep(scratch: &Path) {
             continue;
         };
         note.end("rm");
-        let _ = fs_err::remove_dir_all(entry.path());
+        let _ = archive::remove_tree(&entry.path());
     }
 }

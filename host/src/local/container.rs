@@ -44,7 +44,7 @@ struct Container {
     home: PathBuf,
     mounts: Vec<PathBuf>,
     path: Vec<PathBuf>,
-    scratch: tempfile::TempDir,
+    scratch: Scratch,
     program: PathBuf,
 }
 
@@ -94,14 +94,14 @@ impl Container {
 
     fn run(self) -> Result<i32, Error> {
         if let Some(contained) = &self.contained {
-            return contained.run(self.scratch.path());
+            return contained.run(&self.scratch.0);
         }
         let made = |dir: &Path| {
             fs_err::create_dir(dir)
                 .map_err(|error| Error::local("cannot make the task's directory", error))
         };
-        let workspace = self.scratch.path().join("workspace");
-        let tmp = self.scratch.path().join("tmp");
+        let workspace = self.scratch.0.join("workspace");
+        let tmp = self.scratch.0.join("tmp");
         made(&workspace)?;
         made(&tmp)?;
         if self.isolated {
@@ -153,10 +153,19 @@ impl Container {
     }
 }
 
-/// A directory of the task's own, removed at its end.
-fn scratch(base: &Path) -> Result<tempfile::TempDir, Error> {
+/// A directory of the task's own, removed at its end, whatever the task has made in it.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = archive::remove_tree(&self.0);
+    }
+}
+
+fn scratch(base: &Path) -> Result<Scratch, Error> {
     fs_err::create_dir_all(base)
         .and_then(|()| tempfile::Builder::new().prefix("task-").tempdir_in(base))
+        .map(|made| Scratch(made.keep()))
         .map_err(|error| {
             Error::local(
                 format!("cannot make a directory in `{}`", base.display()),

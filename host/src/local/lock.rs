@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
@@ -13,13 +13,17 @@ use crate::error::Error;
 /// How long a new emulator tries to get the lock: who looks whether it is free holds it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
+pub(super) fn lock_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("emulator.lock")
+}
+
 pub(super) fn open_lock(data_dir: &Path) -> Result<File, Error> {
     let open = || {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(data_dir)?;
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        options.open(data_dir.join("emulator.lock"))
+        options.open(lock_path(data_dir))
     };
     open().map_err(|error: std::io::Error| {
         Error::local(

@@ -15,6 +15,7 @@ mod serve;
 mod supervise;
 
 pub(crate) use container::main as container_main;
+pub(crate) use process::{Standing, standing};
 pub(crate) use serve::{Serve, serve, serve_data_dir};
 
 use std::collections::BTreeMap;
@@ -22,11 +23,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wire::api::RetryConfig;
+use wire::api::{Haste, RetryConfig};
 
 use crate::cost::Prices;
 use crate::error::Error;
-use crate::settings::{Cloud, Endpoints, Local, LocalSecret, Sandbox, Shape};
+use crate::settings::{Cloud, Credentials, Endpoints, Local, LocalSecret, Sandbox, Shape};
 
 /// Google refuses names that begin with `goog`, so this can never be somebody's real bucket.
 const BUCKET: &str = "goog-sortie-local";
@@ -128,10 +129,12 @@ pub(crate) async fn connect(local: &Local, data_dir: &Path) -> Result<Connected,
         dry_run: false,
         prices: Prices::of_region(REGION),
         quota_project: None,
+        credentials: Credentials::default(),
         endpoints: Some(Endpoints {
             run: emulator.endpoint.clone(),
             storage: emulator.endpoint,
             token: Some(emulator.token),
+            haste: Haste::NONE,
         }),
     };
     Ok(Connected {

@@ -12,7 +12,7 @@ use url::Url;
 use wire::api::{Api, RetryConfig, http_client};
 use wire::token::{StaticToken, Token, Tokens};
 
-use super::lock::{holder, is_free, open_lock};
+use super::lock::{holder, is_free, lock_path, open_lock};
 use super::record::{Record, program_identity};
 use super::{PROJECT, REGION};
 use crate::cloud_run::{CloudRun, Execution};
@@ -67,6 +67,40 @@ pub(super) async fn find_or_start(
         Error::local("the local emulator does not start", last_line(&log))
             .with_hint(format!("`{}` says more", log.display())),
     )
+}
+
+/// How a data directory's emulator stands.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// It answers.
+    Serves {
+        /// `http://127.0.0.1:PORT/`.
+        endpoint: Url,
+        /// Its process.
+        pid: u32,
+    },
+    /// There is one, and it does not answer.
+    Silent,
+    /// There is none.
+    Absent,
+}
+
+/// Looks, and neither makes nor starts anything.
+pub(crate) fn standing(data_dir: &Path) -> Result<Standing, Error> {
+    if !lock_path(data_dir).exists() {
+        return Ok(Standing::Absent);
+    }
+    let lock = open_lock(data_dir)?;
+    if is_free(&lock)? {
+        return Ok(Standing::Absent);
+    }
+    Ok(match find(data_dir, &lock) {
+        Some(found) => Standing::Serves {
+            endpoint: found.endpoint,
+            pid: found.pid,
+        },
+        None => Standing::Silent,
+    })
 }
 
 /// The emulator that holds the lock, if it serves already.

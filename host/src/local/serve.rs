@@ -104,10 +104,6 @@ pub(crate) async fn serve_data_dir(
     let terminated = terminated()?;
     let pid = std::process::id();
     write_holder(&lock, pid)?;
-    let scratch = data_dir.join("scratch");
-    // What a killed emulator's tasks left behind.
-    contained::sweep(&scratch);
-    let _ = fs_err::remove_dir_all(&scratch);
     let program = program()?;
     let before = Record::read(data_dir);
     let token = match &before {
@@ -133,6 +129,10 @@ pub(crate) async fn serve_data_dir(
         started => started,
     };
     let emulator = emulator.map_err(cannot_serve)?;
+    // What a killed emulator's tasks left behind. Their runners, who would see to it themselves, have just been ended.
+    let scratch = data_dir.join("scratch");
+    contained::sweep(&scratch);
+    let _ = archive::remove_tree(&scratch);
     emulator.ensure_bucket(BUCKET).await.map_err(cannot_serve)?;
     let endpoint = format!("http://{}", emulator.address());
     let rules = lifecycle::set(endpoint.clone(), token.clone());

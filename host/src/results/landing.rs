@@ -28,7 +28,6 @@ impl Landing {
     /// shell's own working directory, or hold what an earlier look has landed).
     pub fn begin(target: &Path, run: RunId, task: u32) -> Result<Self, Error> {
         let make = || {
-            let stem = format!(".sortie-{run}-{task}.");
             let place = if target.is_dir() {
                 target
             } else {
@@ -36,16 +35,18 @@ impl Landing {
                 fs::create_dir_all(parent)?;
                 parent
             };
-            remove_abandoned(place, &stem);
-            let beside = tempfile::Builder::new()
-                .prefix(&stem)
-                .suffix(SUFFIX)
-                .permissions(permissions())
-                .tempdir_in(place)?
-                .keep();
-            let lock = std::fs::File::open(&beside)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            Ok((beside, lock))
+            remove_abandoned(place);
+            loop {
+                let beside = tempfile::Builder::new()
+                    .prefix(&format!("{PREFIX}{run}-{task}."))
+                    .suffix(SUFFIX)
+                    .permissions(permissions())
+                    .tempdir_in(place)?
+                    .keep();
+                if let Some(lock) = lock(&beside)? {
+                    return Ok((beside, lock));
+                }
+            }
         };
         let (beside, lock) = make().map_err(|error: io::Error| {
             Error::local(format!("cannot make `{}`", target.display()), error)
@@ -92,12 +93,25 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         if !self.settled {
-            let _ = fs::remove_dir_all(&self.beside);
+            let _ = archive::remove_tree(&self.beside);
         }
     }
 }
 
+const PREFIX: &str = ".sortie-";
+
 const SUFFIX: &str = ".partial";
+
+/// The lock on a directory that was just made; `None` if it was taken for an abandoned one before, and is gone.
+fn lock(beside: &Path) -> io::Result<Option<std::fs::File>> {
+    let lock = match std::fs::File::open(beside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    // Who is about to remove it holds the lock for that moment.
+    flock(&lock, FlockOperation::LockExclusive)?;
+    Ok(beside.exists().then_some(lock))
+}
 
 /// As `mkdir` makes them: it becomes the user's own directory.
 fn permissions() -> std::fs::Permissions {
@@ -105,46 +119,43 @@ fn permissions() -> std::fs::Permissions {
     std::fs::Permissions::from_mode(0o777)
 }
 
-/// What a sortie left that was killed is ours by its name, and no result; one that is locked is being written.
-fn remove_abandoned(place: &Path, stem: &str) {
+/// What a sortie left that was killed is ours by its name, and no result: everything in it is in the bucket still. One
+/// that is locked is being written.
+pub(crate) fn remove_abandoned(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !name.starts_with(stem) || !name.ends_with(SUFFIX) {
+        if !is_of_a_run(&entry.file_name().to_string_lossy()) {
             continue;
         }
-        let free = std::fs::File::open(entry.path())
-            .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
-        if free {
-            let _ = fs::remove_dir_all(entry.path());
+        let Ok(lock) = std::fs::File::open(entry.path()) else {
+            continue;
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = archive::remove_tree(&entry.path());
         }
     }
 }
 
+/// `.sortie-<run>-<task>.<random>.partial`
+fn is_of_a_run(name: &str) -> bool {
+    let stem = name
+        .strip_prefix(PREFIX)
+        .and_then(|name| name.strip_suffix(SUFFIX));
+    let run = stem.and_then(|stem| stem.split_once('-'));
+    run.is_some_and(|(run, _)| run.parse::<RunId>().is_ok())
+}
+
 /// Moves entries in, over those of an earlier landing; the report last, for it says that the rest is there.
 fn move_up(from: &Path, into: &Path) -> io::Result<()> {
-    make_way(&into.join(REPORT))?;
+    archive::remove_tree(&into.join(REPORT))?;
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
         if name != REPORT {
-            make_way(&into.join(&name))?;
+            archive::remove_tree(&into.join(&name))?;
             fs::rename(from.join(&name), into.join(&name))?;
         }
     }
     fs::rename(from.join(REPORT), into.join(REPORT))?;
     fs::remove_dir(from)
-}
-
-fn make_way(path: &Path) -> io::Result<()> {
-    let gone = match fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match gone {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Whether this very task's results are in place already, of whatever attempt.
@@ -242,11 +253,22 @@ mod tests {
     fn two_at_work_do_not_disturb_each_other_and_what_was_abandoned_goes() {
         let dir = tempfile::tempdir().unwrap();
         let (target, run) = (dir.path().join("o"), RunId::new());
-        let abandoned = dir.path().join(format!(".sortie-{run}-0.x.partial"));
-        fs::create_dir(&abandoned).unwrap();
+        let another = RunId::new();
+        let names = [
+            format!(".sortie-{run}-0.x.partial"),
+            format!(".sortie-{another}-7.y.partial"),
+        ];
+        let theirs = dir.path().join(".sortie-theirs.partial");
+        for path in names
+            .iter()
+            .map(|name| dir.path().join(name))
+            .chain([theirs.clone()])
+        {
+            fs::create_dir(path).unwrap();
+        }
         let one = Landing::begin(&target, run, 0).unwrap();
         let other = Landing::begin(&target, run, 0).unwrap();
-        assert!(!abandoned.exists());
+        assert!(!names.iter().any(|name| dir.path().join(name).exists()) && theirs.exists());
         assert!(one.path().exists() && one.path() != other.path());
     }
 

@@ -13,7 +13,7 @@ mod tail;
 pub use explain::{Cause, Explanation, explain};
 pub use land::{Place, land, land_lost};
 pub use landing::Landing;
-pub(crate) use landing::is_landed;
+pub(crate) use landing::{is_landed, remove_abandoned};
 pub use reports::{Found, Reports, Written, read};
 pub use tail::{Following, Tail};
 

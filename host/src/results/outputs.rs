@@ -117,7 +117,23 @@ fn make(dir: &Path) -> Result<(), Error> {
     fs_err::create_dir(dir).map_err(|error| Error::local("cannot make a result's directory", error))
 }
 
+/// An archive that cannot be used may have been damaged on its way: it is fetched once more before it is given up.
 async fn download(
+    bucket: &Bucket,
+    name: &str,
+    generation: Option<u64>,
+    dir: &Path,
+    sha256: Option<String>,
+    limit: u64,
+) -> Result<Fetched, Error> {
+    let first = download_once(bucket, name, generation, dir, sha256.clone(), limit).await?;
+    if first.problem.is_none() {
+        return Ok(first);
+    }
+    download_once(bucket, name, generation, dir, sha256, limit).await
+}
+
+async fn download_once(
     bucket: &Bucket,
     name: &str,
     generation: Option<u64>,
@@ -156,7 +172,7 @@ async fn unpack<R: Read + Send + 'static>(
         Err(error) if is_ours(&error) => Err(Error::local("cannot unpack the outputs", error)),
         Err(error) => {
             // Half an archive is no result.
-            let emptied = fs_err::remove_dir_all(dir).and_then(|()| fs_err::create_dir(dir));
+            let emptied = archive::remove_tree(dir).and_then(|()| fs_err::create_dir(dir));
             emptied.map_err(|error| Error::local("cannot empty a result's directory", error))?;
             Ok(Fetched::refused(format!(
                 "the outputs cannot be used: {}",

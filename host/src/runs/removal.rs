@@ -76,6 +76,7 @@ pub async fn remove(session: &Session, run: RunId, force: bool) -> Result<Remove
 async fn remove_objects(session: &Session, run: RunId) -> Result<u64, Error> {
     let prefix = run.prefix();
     let record = run.record();
+    let mut generation = None;
     let mut removed = 0;
     loop {
         let query = List {
@@ -85,7 +86,13 @@ async fn remove_objects(session: &Session, run: RunId) -> Result<u64, Error> {
         let page = session.bucket.list(&query).await;
         let page = page.map_err(Error::api("cannot list the run's objects"))?;
         let mut objects = page.objects;
-        objects.retain(|object| object.name != record);
+        objects.retain(|object| {
+            let is_record = object.name == record;
+            if is_record {
+                generation = Some(object.generation);
+            }
+            !is_record
+        });
         if objects.is_empty() && page.next.is_none() {
             break;
         }
@@ -105,7 +112,7 @@ async fn remove_objects(session: &Session, run: RunId) -> Result<u64, Error> {
         let deleted: Result<(), _> = deleted.try_collect().await;
         deleted.map_err(Error::api("cannot remove the run"))?;
     }
-    let deleted = session.bucket.delete(&record, None).await;
+    let deleted = session.bucket.delete(&record, generation).await;
     deleted.map_err(Error::api("cannot remove the run"))?;
     Ok(removed + 1)
 }

@@ -1,14 +1,13 @@
 //! A project's settings, from flags, environment and file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::Deserialize;
 use url::Url;
+use wire::api::Haste;
 use wire::token::Token;
 
+use super::credentials::quota_project;
 use super::file::{File, TeamEnvironment};
-use super::{Cloud, Endpoints, Environment, FILE, Shape, Wishes};
+use super::{Cloud, Credentials, Endpoints, Environment, FILE, Shape, Wishes};
 use crate::cost::Prices;
 use crate::error::Error;
 
@@ -47,6 +46,7 @@ pub(super) fn cloud(wishes: &Wishes, env: &Environment, file: &File) -> Result<C
         bucket: bucket_name(&bucket),
         job: job(wishes, env, file)?,
         quota_project: quota_project(env),
+        credentials: Credentials::of(env),
         endpoints: endpoints(wishes, env)?,
     })
 }
@@ -64,6 +64,7 @@ pub(crate) fn bucket_alone(
             run: storage.clone(),
             storage,
             token: emulator_token(env),
+            haste: haste(env)?,
         })
     });
     Ok(Cloud {
@@ -76,6 +77,7 @@ pub(crate) fn bucket_alone(
         dry_run: false,
         prices: Prices::of_region(""),
         quota_project: quota_project(env),
+        credentials: Credentials::of(env),
         endpoints: endpoints.transpose()?,
     })
 }
@@ -86,14 +88,17 @@ fn bucket_name(text: &str) -> String {
         .to_owned()
 }
 
-fn quota_project(env: &Environment) -> Option<String> {
-    env.text("GOOGLE_CLOUD_QUOTA_PROJECT")
-        .or_else(|| adc_quota_project(env))
-}
-
 fn emulator_token(env: &Environment) -> Option<Token> {
     env.text("SORTIE_EMULATOR_TOKEN")
         .map(|text| Token::new(text, None))
+}
+
+fn haste(env: &Environment) -> Result<Haste, Error> {
+    let Some(text) = env.text("SORTIE_HASTE") else {
+        return Ok(Haste::NONE);
+    };
+    let divisor = text.parse().map(Haste);
+    divisor.map_err(|_| Error::usage(format!("`SORTIE_HASTE={text}` is no divisor")))
 }
 
 fn job(wishes: &Wishes, env: &Environment, file: &File) -> Result<String, Error> {
@@ -164,6 +169,7 @@ fn endpoints(wishes: &Wishes, env: &Environment) -> Result<Option<Endpoints>, Er
             run: parse_endpoint(&run)?,
             storage: parse_endpoint(&storage)?,
             token: emulator_token(env),
+            haste: haste(env)?,
         })),
         (run, _) => {
             let (have, lack, flag) = if run.is_some() {
@@ -197,21 +203,4 @@ fn parse_endpoint(text: &str) -> Result<Url, Error> {
         .ok()
         .filter(Url::has_host)
         .ok_or_else(|| Error::usage(format!("`{text}` is no endpoint")))
-}
-
-/// `gcloud auth application-default set-quota-project` writes it into the credentials file.
-fn adc_quota_project(env: &Environment) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Credentials {
-        quota_project_id: Option<String>,
-    }
-    let file = match env.bytes("GOOGLE_APPLICATION_CREDENTIALS") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env.bytes("HOME")?)
-            .join(".config/gcloud/application_default_credentials.json"),
-    };
-    let json = fs_err::read(file).ok()?;
-    serde_json::from_slice::<Credentials>(&json)
-        .ok()?
-        .quota_project_id
 }

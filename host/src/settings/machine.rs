@@ -1,7 +1,7 @@
 //! What this machine is to local mode: its tools, its user, its directories.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
@@ -100,7 +100,7 @@ fn check_shape(shape: &Shape) -> Result<(), Error> {
 
 /// The caller's `PATH`: its directories that are there, once each. It travels in a job's environment, which is text and
 /// takes 32 KiB.
-fn tool_path(env: &Environment) -> String {
+pub(crate) fn tool_path(env: &Environment) -> String {
     let path = env.bytes("PATH").cloned().unwrap_or_default();
     let mut kept: Vec<String> = Vec::new();
     let mut length = 0;
@@ -164,6 +164,16 @@ pub(crate) fn data_dir(env: &Environment) -> Result<PathBuf, Error> {
             Error::local("cannot find a directory for sortie's state", error)
                 .with_hint("set `SORTIE_DATA_DIR`")
         })
+}
+
+/// Where the index is kept, unless inputs are to be read however they look.
+pub(super) fn index_dir(env: &Environment, data_dir: &Path) -> Result<Option<PathBuf>, Error> {
+    match env.text("SORTIE_INDEX").as_deref() {
+        None | Some("on") => Ok(Some(data_dir.join("index"))),
+        Some("off") => Ok(None),
+        Some(other) => Err(Error::usage(format!("`SORTIE_INDEX` is `{other}`"))
+            .with_hint("say `on` or `off`; without it, it is on")),
+    }
 }
 
 /// `user@machine`.

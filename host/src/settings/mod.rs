@@ -3,6 +3,7 @@
 //! The only module that reads the environment and settings files.
 
 mod cloud;
+mod credentials;
 mod environment;
 mod file;
 mod machine;
@@ -10,9 +11,10 @@ mod shape;
 
 pub(crate) use cloud::bucket_alone;
 pub use cloud::no_environment;
+pub use credentials::Credentials;
 pub use environment::Environment;
 pub use file::{TeamEnvironment, parse_toml};
-pub(crate) use machine::{data_dir, static_entrypoint};
+pub(crate) use machine::{data_dir, static_entrypoint, tool_path};
 pub use shape::Shape;
 pub(crate) use shape::bytes as memory_bytes;
 
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
+use wire::api::Haste;
 use wire::token::Token;
 
 use crate::cost::Prices;
@@ -29,7 +32,7 @@ use crate::error::Error;
 use crate::record::{LocalRecord, Recorded};
 use cloud::cloud;
 use file::find_file;
-use machine::{local, owner};
+use machine::{index_dir, local, owner};
 
 /// The file a team commits, found upward from the working directory.
 pub const FILE: &str = "sortie.toml";
@@ -132,6 +135,8 @@ pub struct Settings {
     pub source: String,
     /// Where sortie keeps its own state.
     pub data_dir: PathBuf,
+    /// Where it keeps what inputs were when they were last read; nowhere where `SORTIE_INDEX` is `off`.
+    pub index_dir: Option<PathBuf>,
     /// Who runs it: `user@machine`.
     pub owner: String,
 }
@@ -166,6 +171,8 @@ pub struct Cloud {
     pub prices: Prices,
     /// Billed for calls made with a user's own credentials.
     pub quota_project: Option<String>,
+    /// Where the user's own credentials are looked for.
+    pub credentials: Credentials,
     /// Instead of Google's servers.
     pub endpoints: Option<Endpoints>,
 }
@@ -179,6 +186,8 @@ pub struct Endpoints {
     pub storage: Url,
     /// Sent to these two origins alone.
     pub token: Option<Token>,
+    /// For tests: by how much the waiting for them is shortened.
+    pub haste: Haste,
 }
 
 /// This machine.
@@ -242,6 +251,7 @@ impl Settings {
     /// `from`: the directory to look for `sortie.toml` in, and above.
     pub fn resolve(wishes: &Wishes, env: &Environment, from: &Path) -> Result<Self, Error> {
         let data_dir = data_dir(env)?;
+        let index_dir = index_dir(env, &data_dir)?;
         let owner = owner(env);
         let found = if wishes.local { None } else { find_file(from)? };
         let named = wishes.name_a_place() || PLACE_VARIABLES.iter().any(|n| env.bytes(n).is_some());
@@ -256,6 +266,7 @@ impl Settings {
                 place,
                 source: format!("local mode ({why})"),
                 data_dir,
+                index_dir,
                 owner,
             });
         }
@@ -273,6 +284,7 @@ impl Settings {
             place: Place::Cloud(Box::new(cloud)),
             source,
             data_dir,
+            index_dir,
             owner,
         })
     }

@@ -1,25 +1,42 @@
 //! Inputs into the bucket: scan, pack, skip what is there, upload the rest.
+//!
+//! A [`Machine`] says how much of this computer all inputs together may use. Each input goes through a [`Line`]: it is
+//! scanned, its packs are looked up in its [`Index`], and [`Packs`] brings them to a destination, many at once.
 
-mod pack;
+mod body;
+mod bucket;
+mod destination;
+mod index;
+mod line;
+mod machine;
+mod packs;
+mod press;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Tree, Warning};
-use wire::bucket::Bucket;
-use wire::contract::{ByteString, Input, InputKind};
+use tokio::task::JoinSet;
+use wire::contract::{ByteString, Input};
 
+use self::destination::Nowhere;
+use self::index::Index;
+use self::line::{Line, Scan, Sent};
+use self::packs::Fate;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::forecast::InputForecast;
+use crate::measure::Measured;
 use crate::request::RESULTS;
 use crate::session::Session;
 
 /// Above this, an upload names its largest files.
 const LARGE: u64 = 100_000_000;
 
-/// A file may change while it is read; so many times is bad luck, more is a writer that never rests.
-const SCANS: u32 = 3;
+/// More inputs are not on their way at once: each has a list of its entries in memory.
+const INPUTS_AT_ONCE: usize = 16;
 
 /// A local file or directory and the name it goes by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,9 +56,15 @@ pub(crate) struct Staged {
     pub bytes: u64,
     /// Whether anything of it had to be sent.
     pub sent: bool,
-    /// Where the time went, in milliseconds.
+}
+
+/// Inputs that are in the bucket, in the order they were asked for.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    pub inputs: Vec<Staged>,
+    /// Milliseconds until all was read.
     pub pack_ms: u64,
-    /// Likewise.
+    /// And from there until all was sent.
     pub upload_ms: u64,
 }
 
@@ -50,97 +73,102 @@ pub(crate) async fn stage(
     session: &Session,
     inputs: &[InputSource],
     reporter: &mut dyn Reporter,
-) -> Result<Vec<Staged>, Error> {
-    let mut staged = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        staged.push(stage_one(&session.bucket, input, reporter).await?);
+) -> Result<Staging, Error> {
+    let line = Line::new(session.bucket.clone(), session.index_dir.clone());
+    let mut sent: Vec<Option<Sent>> = inputs.iter().map(|_| None).collect();
+    let mut told = 0;
+    // Dropped, it ends what is still on its way.
+    let mut tasks = JoinSet::new();
+    for (number, source) in inputs.iter().enumerate() {
+        let scan = Scan::of(source).await?;
+        announce(&source.name.lossy(), &source.path, &scan.tree, reporter);
+        if tasks.len() == INPUTS_AT_ONCE {
+            settle(tasks.join_next().await, &mut sent)?;
+            tell(&sent, &mut told, reporter);
+        }
+        let line = line.clone();
+        tasks.spawn(async move { (number, line.send(scan).await) });
     }
-    Ok(staged)
+    while !tasks.is_empty() {
+        settle(tasks.join_next().await, &mut sent)?;
+        tell(&sent, &mut told, reporter);
+    }
+    let inputs: Vec<Staged> = sent.into_iter().flatten().map(|sent| sent.staged).collect();
+    let (pack_ms, rest_ms) = line.machine.phases();
+    let any_sent = inputs.iter().any(|staged| staged.sent);
+    Ok(Staging {
+        inputs,
+        pack_ms,
+        upload_ms: if any_sent { rest_ms } else { 0 },
+    })
 }
 
-async fn stage_one(
-    bucket: &Bucket,
-    source: &InputSource,
-    reporter: &mut dyn Reporter,
-) -> Result<Staged, Error> {
-    let name = source.name.lossy();
-    let mut scans = 0;
-    loop {
-        scans += 1;
-        let (tree, scan_ms) = scan(source).await?;
-        if scans == 1 {
-            announce(&name, &source.path, &tree, reporter);
-        }
-        let sent = match pack::send(bucket, &tree, &name).await {
-            Err(Error::Pack {
-                source: archive::Error::Changed { .. },
-                ..
-            }) if scans < SCANS => {
-                continue;
-            }
-            sent => sent?,
-        };
-        for warning in &sent.warnings {
-            reporter.event(&Event::Warning(warning));
-        }
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        reporter.event(&Event::Staged {
-            name: &name,
-            entries: tree.entries() as u64,
-            bytes: tree.bytes(),
-            packs: count(sent.packs.len()),
-            sent: sent.misses,
-            sent_bytes: sent.bytes,
-        });
-        let kind = if tree.is_directory() {
-            InputKind::Directory
-        } else {
-            InputKind::File
-        };
-        return Ok(Staged {
-            input: Input {
-                name: source.name.clone(),
-                kind,
-                packs: sent.packs,
-            },
-            bytes: tree.bytes(),
-            sent: sent.misses > 0,
-            pack_ms: scan_ms + sent.pack_ms,
-            upload_ms: sent.upload_ms,
-        });
+type Joined = Option<Result<(usize, Result<Sent, Error>), tokio::task::JoinError>>;
+
+fn settle(joined: Joined, sent: &mut [Option<Sent>]) -> Result<(), Error> {
+    if let Some(joined) = joined {
+        let joined = joined.map_err(|error| Error::local("a worker thread broke down", error));
+        let (number, done) = joined?;
+        sent[number] = Some(done?);
+    }
+    Ok(())
+}
+
+/// Tells of inputs in their order.
+fn tell(sent: &[Option<Sent>], told: &mut usize, reporter: &mut dyn Reporter) {
+    while let Some(Some(sent)) = sent.get(*told) {
+        sent.tell(reporter);
+        *told += 1;
     }
 }
 
 /// Looks what of an input the bucket lacks; sends nothing.
 pub(crate) async fn survey(
-    bucket: &Bucket,
+    session: &Session,
     source: &InputSource,
     reporter: &mut dyn Reporter,
 ) -> Result<InputForecast, Error> {
-    let name = source.name.lossy();
-    let (tree, _) = scan(source).await?;
-    announce(&name, &source.path, &tree, reporter);
-    let (missing, missing_bytes) = pack::survey(bucket, &tree, &name).await?;
+    let line = Line::new(session.bucket.clone(), session.index_dir.clone());
+    let scan = Scan::of(source).await?;
+    announce(&source.name.lossy(), &source.path, &scan.tree, reporter);
+    let bytes = scan.tree.bytes();
+    let dealt = line.survey(scan).await?;
+    let missing = dealt
+        .iter()
+        .filter(|dealt| matches!(dealt.fate, Fate::Missing));
     Ok(InputForecast {
-        name,
-        bytes: tree.bytes(),
-        packs: u32::try_from(tree.packs().len()).unwrap_or(u32::MAX),
-        missing,
-        missing_bytes,
+        name: source.name.lossy(),
+        bytes,
+        packs: count(dealt.len()),
+        missing: count(missing.clone().count()),
+        missing_bytes: missing.map(|dealt| dealt.digest.size).sum(),
     })
 }
 
-async fn scan(source: &InputSource) -> Result<(Arc<Tree>, u64), Error> {
-    let InputSource { name, path } = source.clone();
-    let begun = std::time::Instant::now();
-    let shown = name.lossy();
-    let tree = blocking(move || Tree::scan(&name.0, &path))
-        .await?
-        .map_err(|source| Error::Pack {
-            name: shown,
-            source,
-        })?;
-    Ok((Arc::new(tree), crate::clock::ms(begun)))
+/// Packs as [`stage`] does, to nowhere; with an index, what it knows counts as being there.
+pub(crate) async fn measure(root: &Path, index: Option<&Path>) -> Result<Measured, Error> {
+    let source = InputSource {
+        name: ByteString(b"input".to_vec()),
+        path: root.to_path_buf(),
+    };
+    let known = index.map(|dir| Index::open(dir, &source));
+    let addresses = known.iter().flat_map(Index::addresses);
+    let nowhere = Nowhere {
+        known: Arc::new(addresses.map(str::to_owned).collect()),
+    };
+    let line = Line::new(nowhere, index.map(Path::to_path_buf));
+    let sent = line.send(Scan::of(&source).await?).await?;
+    Ok(Measured {
+        entries: sent.entries,
+        bytes: sent.staged.bytes,
+        packs: count(sent.staged.input.packs.len()),
+        sent: sent.misses,
+        sent_bytes: sent.bytes,
+    })
+}
+
+pub(crate) fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }
 
 /// Says what the user may not have meant to send.

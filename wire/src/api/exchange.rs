@@ -15,6 +15,8 @@ use crate::token::{Token, TokenError};
 
 const QUOTA_PROJECT: &str = "x-goog-user-project";
 
+const CERTIFICATE_HINT: &str = "where a proxy re-encrypts, `export SSL_CERT_FILE=…` names the file of its certificate; a clock that is wrong looks like this too: `date`";
+
 /// A call that can be sent any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -195,6 +197,10 @@ fn bearer(token: &Token) -> Result<HeaderValue, TokenError> {
     Ok(value)
 }
 
+/// So often within an idle timeout it is looked whether bytes have moved: with a single look, one that moved in its
+/// first moment would make it twice as long.
+const LOOKS: u32 = 4;
+
 /// Waits for the answer's head for as long as the body's bytes keep going out.
 async fn watched(
     builder: reqwest::RequestBuilder,
@@ -202,17 +208,16 @@ async fn watched(
     idle: Duration,
 ) -> Result<Response, Broken> {
     let mut answer = pin!(builder.send());
-    let mut before = 0;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(idle, answer.as_mut()).await {
+    let (mut before, mut still) = (0, 0);
+    while still < LOOKS {
+        if let Ok(answer) = tokio::time::timeout(idle / LOOKS, answer.as_mut()).await {
             return answer.map_err(Broken::from);
         }
         let now = sent.load(Ordering::Relaxed);
-        if now == before {
-            return Err(Broken::Stalled(Stalled(idle)));
-        }
+        still = if now == before { still + 1 } else { 0 };
         before = now;
     }
+    Err(Broken::Stalled(Stalled(idle)))
 }
 
 /// The next bytes of a body.
@@ -255,13 +260,19 @@ pub(crate) fn broken(request: &Request, source: Broken) -> Failure {
 }
 
 fn unsent_or_broken(request: &Request, source: Broken) -> Failure {
+    let mut hint = None;
     let (kind, again) = match &source {
         Broken::Http(error) if error.is_builder() => (ErrorKind::Invalid, Again::Never),
-        Broken::Http(error) if is_certificate_error(error) => (ErrorKind::Protocol, Again::Never),
+        Broken::Http(error) if is_certificate_error(error) => {
+            hint = Some(CERTIFICATE_HINT.to_owned());
+            (ErrorKind::Protocol, Again::Never)
+        }
         Broken::Http(error) if error.is_connect() => (ErrorKind::Unavailable, Again::Unacted),
         Broken::Http(_) | Broken::Stalled(_) => (ErrorKind::Unavailable, Again::Unclear),
     };
-    Failure::new(request.fail(kind).with_source(source), again)
+    let mut error = request.fail(kind).with_source(source);
+    error.hint = hint;
+    Failure::new(error, again)
 }
 
 fn no_token(request: &Request, error: TokenError) -> Failure {

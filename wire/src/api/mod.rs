@@ -9,7 +9,7 @@ mod retry;
 
 pub use client::http_client;
 pub use error::{ApiError, ErrorKind};
-pub use retry::RetryConfig;
+pub use retry::{Haste, RetryConfig};
 
 pub(crate) use exchange::{Request, broken, next_chunk};
 pub(crate) use payload::Payload;
@@ -35,6 +35,7 @@ pub struct Api {
     shared: Arc<Shared>,
     retry: RetryConfig,
     idle: Duration,
+    haste: Haste,
 }
 
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Api {
             shared: Arc::new(shared),
             retry,
             idle: Duration::from_mins(1),
+            haste: Haste::NONE,
         }
     }
 
@@ -81,6 +83,13 @@ impl Api {
     #[must_use]
     pub fn with_idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Shortens the pauses, the budgets and the idle timeout, of whatever retry rules it has and will have.
+    #[must_use]
+    pub fn with_haste(mut self, haste: Haste) -> Self {
+        self.haste = haste;
         self
     }
 
@@ -127,11 +136,11 @@ impl Api {
     }
 
     pub(crate) fn retry(&self) -> Retry {
-        Retry::new(self.retry)
+        Retry::new(self.haste.shorten_all(self.retry))
     }
 
     pub(crate) fn idle(&self) -> Duration {
-        self.idle
+        self.haste.shorten(self.idle)
     }
 }
 

@@ -135,6 +135,7 @@ impl Refusal {
                 Again::Unacted
             }
             408 | 500 | 502 | 503 | 504 => Again::Unclear,
+            400 if self.is_hash_mismatch() => Again::Damaged,
             _ => Again::Never,
         }
     }

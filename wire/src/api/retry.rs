@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -6,6 +7,9 @@ use super::ApiError;
 
 /// A server may ask for a longer pause than ours, but not for an endless one.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// Bytes that are damaged so often in a row are damaged where they lie.
+const DAMAGED: u32 = 2;
 
 /// How long to try.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +48,29 @@ impl RetryConfig {
     }
 }
 
+/// By how much all waiting for servers is shortened: a test that stalls a connection cannot wait a minute for what comes
+/// of it. The number of tries stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Haste(pub NonZeroU32);
+
+impl Haste {
+    /// As long as it takes.
+    pub const NONE: Self = Self(NonZeroU32::MIN);
+
+    pub(crate) fn shorten(self, time: Duration) -> Duration {
+        time / self.0.get()
+    }
+
+    pub(crate) fn shorten_all(self, config: RetryConfig) -> RetryConfig {
+        RetryConfig {
+            retries: config.retries,
+            budget: self.shorten(config.budget),
+            first_pause: self.shorten(config.first_pause),
+            longest_pause: self.shorten(config.longest_pause),
+        }
+    }
+}
+
 /// Whether a failed try may be followed by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
@@ -53,6 +80,8 @@ pub(crate) enum Again {
     Unacted,
     /// The server may have acted on it.
     Unclear,
+    /// The bytes were others than were sent, and nobody acted on them: on their way, which another try tells.
+    Damaged,
 }
 
 /// A try that failed.
@@ -121,6 +150,7 @@ fn jitter() -> f64 {
 pub(crate) struct Retry {
     backoff: Backoff,
     unclear: bool,
+    damaged: u32,
 }
 
 impl Retry {
@@ -128,6 +158,7 @@ impl Retry {
         Self {
             backoff: Backoff::new(config),
             unclear: false,
+            damaged: 0,
         }
     }
 
@@ -156,10 +187,12 @@ impl Retry {
         let mut error = *failure.error;
         error.tries = self.tries();
         self.unclear |= failure.again == Again::Unclear;
+        self.damaged += u32::from(failure.again == Again::Damaged);
         let allowed = match failure.again {
             Again::Never => false,
             Again::Unacted => true,
             Again::Unclear => idempotent,
+            Again::Damaged => self.damaged <= DAMAGED,
         };
         let pause = if allowed {
             self.backoff.next(failure.after)

@@ -59,8 +59,15 @@ pub struct Digest {
 impl Digest {
     /// Of bytes at hand.
     pub fn of(bytes: &[u8]) -> Self {
+        Self::of_all(&[bytes])
+    }
+
+    /// Of bytes that lie in several places.
+    pub(super) fn of_all(slices: &[impl AsRef<[u8]>]) -> Self {
         let mut hasher = Hasher::default();
-        hasher.update(bytes);
+        for slice in slices {
+            hasher.update(slice.as_ref());
+        }
         hasher.finish()
     }
 

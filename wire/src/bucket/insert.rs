@@ -19,7 +19,17 @@ impl Bucket {
         object: &NewObject,
         body: Bytes,
     ) -> Result<ObjectMeta, ApiError> {
-        let digest = Digest::of(&body);
+        self.insert_blocks(name, object, vec![body]).await
+    }
+
+    /// As [`Bucket::insert`], of bytes that lie in several places.
+    pub async fn insert_blocks(
+        &self,
+        name: &str,
+        object: &NewObject,
+        body: Vec<Bytes>,
+    ) -> Result<ObjectMeta, ApiError> {
+        let digest = Digest::of_all(&body);
         let mut request = self.upload_request("write", name, "multipart", object.precondition)?;
         let mut resource = object.resource(name);
         resource.insert("md5Hash".to_owned(), json!(digest.md5_base64()));
@@ -35,7 +45,10 @@ impl Bucket {
             object.content_type,
         );
         let tail = format!("\r\n--{boundary}--\r\n");
-        request.body = Payload::new(vec![head.into(), body, tail.into()]);
+        let mut slices = body;
+        slices.insert(0, head.into());
+        slices.push(tail.into());
+        request.body = Payload::new(slices);
         self.insert_request(name, &request, object.precondition, &digest)
             .await
     }

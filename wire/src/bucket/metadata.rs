@@ -1,5 +1,4 @@
 use http::Method;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checksum::Digest;
@@ -60,24 +59,10 @@ impl Bucket {
 
     /// One page.
     pub async fn list(&self, list: &List<'_>) -> Result<Page, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Answer {
-            #[serde(default)]
-            items: Vec<Resource>,
-            #[serde(default)]
-            prefixes: Vec<String>,
-            next_page_token: Option<String>,
-        }
         let action = self.action("list", list.prefix);
         let mut request = Request::new(&action, Method::GET, self.collection("/storage/v1"), true);
         add_query(&mut request, list);
-        let answer: Answer = self.api.json_as(&request).await?;
-        Ok(Page {
-            objects: answer.items.into_iter().map(ObjectMeta::from).collect(),
-            prefixes: answer.prefixes,
-            next: answer.next_page_token.filter(|token| !token.is_empty()),
-        })
+        self.api.json_as(&request).await
     }
 
     /// Deletes; an object already gone is no error.

@@ -60,7 +60,8 @@ pub struct NewObject {
 }
 
 /// A page of a listing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(from = "Answer")]
 pub struct Page {
     /// In the order of their names.
     pub objects: Vec<ObjectMeta>,
@@ -116,6 +117,27 @@ pub(super) struct Resource {
     custom_time: Option<String>,
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
+}
+
+/// A page as JSON has it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(default)]
+    items: Vec<Resource>,
+    #[serde(default)]
+    prefixes: Vec<String>,
+    next_page_token: Option<String>,
+}
+
+impl From<Answer> for Page {
+    fn from(answer: Answer) -> Self {
+        Self {
+            objects: answer.items.into_iter().map(ObjectMeta::from).collect(),
+            prefixes: answer.prefixes,
+            next: answer.next_page_token.filter(|token| !token.is_empty()),
+        }
+    }
 }
 
 impl From<Resource> for ObjectMeta {

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::checksum::Digest;
 use super::media::MediaHead;
 use super::{Bucket, ObjectMeta};
-use crate::api::{ApiError, ErrorKind};
+use crate::api::{Again, ApiError, ErrorKind, Failure};
 
 impl Bucket {
     /// A whole object of at most `limit` bytes, checked.
@@ -12,16 +12,20 @@ impl Bucket {
     /// where the server sends `x-goog-meta-…`.
     pub async fn read(&self, name: &str, limit: u64) -> Result<(ObjectMeta, Bytes), ApiError> {
         let request = self.media_request(name, None)?;
-        let (collected, tries) = self.api.collect(&request, limit).await?;
-        let head = MediaHead::parse(&collected.headers);
-        let digest = Digest::of(&collected.body);
-        if !head.checksums.vouch_for(&digest) {
-            let mut error = request
+        let mut retry = self.api.retry();
+        let (collected, head, digest) = loop {
+            let collected = self.api.collect_with(&request, limit, &mut retry).await?;
+            let head = MediaHead::parse(&collected.headers);
+            let digest = Digest::of(&collected.body);
+            if head.checksums.vouch_for(&digest) {
+                break (collected, head, digest);
+            }
+            let error = request
                 .fail(ErrorKind::Corrupt)
                 .with_source("its bytes do not match the checksums that the server sent with them");
-            error.tries = tries;
-            return Err(error);
-        }
+            let failure = Failure::new(error, Again::Damaged);
+            retry.pause(failure, true).await?;
+        };
         let Some(generation) = head.generation else {
             return Err(request
                 .fail(ErrorKind::Protocol)

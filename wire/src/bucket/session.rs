@@ -145,8 +145,11 @@ impl Session {
     }
 }
 
-/// 404 and 410 speak of the session here, not of the object.
+/// 404 and 410 speak of the session here, not of the object; and damaged bytes lie in it for good.
 fn session_lost(mut failure: Failure) -> Failure {
+    if failure.again == Again::Damaged {
+        failure.again = Again::Never;
+    }
     if matches!(failure.error.status, Some(404 | 410)) {
         failure.error.kind = ErrorKind::SessionLost;
     }

@@ -60,7 +60,8 @@ pub struct Report {
     /// The steps that were begun, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepReport>,
-    /// How the command itself ended, where a post step decided `outcome` and `code`.
+    /// How the command itself ended, where a post step decided `outcome` and `code`, or a cancel came after its end and
+    /// cut off its outputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandEnd>,
     /// The spec's `collect`, in its order.

@@ -9,8 +9,11 @@ use url::Url;
 use super::scope::{Scope, is_google};
 use super::{Token, TokenError, TokenSource};
 
-/// A token is replaced so long before its end.
-const MARGIN: Duration = Duration::from_mins(1);
+/// A token is replaced so long before its end: time enough for a server that is away to come back.
+const MARGIN: Duration = Duration::from_mins(4);
+
+/// While an old token holds, a fetch that failed is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// Tokens and where they may go: kept until near their end, fetched once however many ask.
 #[derive(Debug, Clone)]
@@ -117,6 +120,11 @@ impl Cache {
                 Ok(token)
             }
             Err(error) => {
+                if let Some(kept) = state.kept.as_mut().filter(|kept| kept.holds()) {
+                    tracing::debug!("{error}: the token in hand holds a while yet");
+                    kept.renew_at = Some(SystemTime::now() + AGAIN);
+                    return Ok(kept.token.clone());
+                }
                 state.failed = Some(copy(&error));
                 Err(error)
             }
@@ -136,8 +144,13 @@ impl Kept {
         Self { token, renew_at }
     }
 
+    /// Whether it is not yet time to replace it; once it has ended, it always is.
     fn is_fresh(&self) -> bool {
-        self.renew_at.is_none_or(|time| SystemTime::now() < time)
+        self.holds() && self.renew_at.is_none_or(|time| SystemTime::now() < time)
+    }
+
+    fn holds(&self) -> bool {
+        self.token.lasts(Duration::ZERO)
     }
 }
 
@@ -244,6 +257,54 @@ mod tests {
             tokens.token_for(&storage()).await.unwrap();
         }
         assert_eq!(source.fetched.load(Ordering::Relaxed), 3);
+    }
+
+    /// Gives one token that lasts for so many seconds, and fails ever after.
+    #[derive(Debug)]
+    struct Once(AtomicU64, u64);
+
+    #[async_trait]
+    impl TokenSource for Once {
+        async fn fetch(&self) -> Result<Token, TokenError> {
+            if self.0.fetch_add(1, Ordering::Relaxed) > 0 {
+                return Err(TokenError::permanent("away"));
+            }
+            let end = SystemTime::now() + Duration::from_secs(self.1);
+            Ok(Token::new("first", Some(end)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_holds_outlives_a_fetch_that_fails() {
+        let source = Arc::new(Once(AtomicU64::new(0), 100));
+        let tokens = Tokens::google(Arc::<Once>::clone(&source));
+        let first = tokens.token_for(&storage()).await.unwrap().unwrap();
+        let renew_now = async || {
+            let mut state = tokens.cache.as_ref().unwrap().state.lock().await;
+            state.kept.as_mut().unwrap().renew_at = Some(SystemTime::now());
+        };
+        renew_now().await;
+        for _ in 0..10 {
+            assert_eq!(tokens.token_for(&storage()).await.unwrap().unwrap(), first);
+        }
+        assert_eq!(
+            source.0.load(Ordering::Relaxed),
+            2,
+            "and is not asked each time"
+        );
+        tokens.reject(&first).await;
+        assert!(
+            tokens.token_for(&storage()).await.is_err(),
+            "a refused one does not"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_past_its_end_is_not_used_when_a_fetch_fails() {
+        let tokens = Tokens::google(Arc::new(Once(AtomicU64::new(0), 0)));
+        tokens.token_for(&storage()).await.unwrap();
+        let error = tokens.token_for(&storage()).await.unwrap_err();
+        assert_eq!(error.to_string(), "away");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Token, TokenError, TokenSource};
-use crate::api::{Backoff, RetryConfig};
+use crate::api::{Backoff, Haste, RetryConfig};
 
 const HOST: &str = "metadata.google.internal";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
@@ -31,6 +31,7 @@ const RETRY: RetryConfig = RetryConfig {
 pub struct MetadataTokens {
     http: reqwest::Client,
     host: String,
+    haste: Haste,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +44,18 @@ impl MetadataTokens {
     /// `host` as in `GCE_METADATA_HOST` (`host:port`); `None` = `metadata.google.internal`.
     pub fn new(http: reqwest::Client, host: Option<&str>) -> Self {
         let host = host.unwrap_or(HOST).to_owned();
-        Self { http, host }
+        Self {
+            http,
+            host,
+            haste: Haste::NONE,
+        }
+    }
+
+    /// Shortens its pauses, its budget and its timeout.
+    #[must_use]
+    pub fn with_haste(mut self, haste: Haste) -> Self {
+        self.haste = haste;
+        self
     }
 
     async fn ask(&self, url: &Url) -> Result<Token, TokenError> {
@@ -52,7 +64,7 @@ impl MetadataTokens {
             .http
             .get(url.clone())
             .header(FLAVOR, "Google")
-            .timeout(TIMEOUT)
+            .timeout(self.haste.shorten(TIMEOUT))
             .send()
             .await
             .map_err(|error| self.unreachable(error))?;
@@ -70,7 +82,7 @@ impl MetadataTokens {
 
     fn check(&self, response: &reqwest::Response) -> Result<(), TokenError> {
         let status = response.status();
-        if status.is_server_error() || status.as_u16() == 429 {
+        if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
             let mut error = self.permanent(&format!("answered {status}"));
             error.transient = true;
             return Err(error);
@@ -110,7 +122,7 @@ impl TokenSource for MetadataTokens {
         let url: Url = format!("http://{}{PATH}", self.host)
             .parse()
             .map_err(|_| self.permanent("is no `host:port` of a metadata server"))?;
-        let mut backoff = Backoff::new(RETRY);
+        let mut backoff = Backoff::new(self.haste.shorten_all(RETRY));
         loop {
             let mut error = match self.ask(&url).await {
                 Ok(token) => return Ok(token),

@@ -28,6 +28,33 @@ async fn what_may_pass_is_tried_again() {
     }
 }
 
+/// Four callers side by side, half of whose calls are refused: a connection is made for each of them, or for one
+/// that was quicker than expected, and not for each call.
+#[tokio::test]
+async fn connections_are_used_again_by_calls_side_by_side() {
+    let answers = [refusal(404, "notFound"), reply(200).text("{}").act()];
+    let server = Server::start(answers.into_iter().cycle().take(80)).await;
+    let url = server.url.join("/v2/thing").unwrap();
+    let api = api(Tokens::anonymous());
+    let caller = || async {
+        for _ in 0..20 {
+            let done: Result<Value, ApiError> = api
+                .json(
+                    "cannot do it",
+                    Method::GET,
+                    url.clone(),
+                    None::<&Value>,
+                    true,
+                )
+                .await;
+            assert!(done.is_ok() || done.is_err_and(|error| error.kind == ErrorKind::NotFound));
+        }
+    };
+    tokio::join!(caller(), caller(), caller(), caller());
+    assert_eq!(server.seen().len(), 80);
+    assert!(server.connections() <= 8, "{}", server.connections());
+}
+
 #[tokio::test]
 async fn what_will_not_pass_is_not() {
     let kinds = [

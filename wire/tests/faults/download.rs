@@ -207,16 +207,27 @@ async fn a_small_read_is_checked_and_limited() {
 
     let mut damaged = media(&bytes, 7);
     damaged.body[0] ^= 1;
-    let server = Server::start([damaged.act()]).await;
+    let on_its_way = [damaged.clone().act(), media(&bytes, 7).act()];
+    let server = Server::start(on_its_way).await;
+    let (_, read) = bucket(&server).read("o", 1_000).await.unwrap();
+    assert!(read == bytes);
+    let where_it_lies = [damaged.clone().act(), damaged.clone().act(), damaged.act()];
+    let server = Server::start(where_it_lies).await;
     let error = bucket(&server).read("o", 1_000).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Corrupt);
+    assert_eq!((error.kind, error.tries), (ErrorKind::Corrupt, 3));
 }
 
 #[tokio::test]
 async fn what_nobody_vouches_for_is_not_believed() {
     let mut bare = reply(200).header("x-goog-generation", 7);
     bare.body = noise(10);
-    let server = Server::start([bare.clone().act(), bare.act()]).await;
+    let all = [
+        bare.clone().act(),
+        bare.clone().act(),
+        bare.clone().act(),
+        bare.act(),
+    ];
+    let server = Server::start(all).await;
     assert_eq!(
         bucket(&server).read("o", 100).await.unwrap_err().kind,
         ErrorKind::Corrupt

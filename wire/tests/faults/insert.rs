@@ -137,6 +137,22 @@ async fn a_server_that_made_something_else_is_found_out() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_damaged_on_their_way_are_sent_again() {
+    let mismatch = || {
+        let message = "Provided MD5 hash \"a\" doesn't match calculated MD5 hash \"b\".";
+        let json = serde_json::json!({ "error": { "code": 400, "message": message } });
+        reply(400).text(&json.to_string()).act()
+    };
+    let script = [mismatch(), object("a/o", b"bytes", 3).act()];
+    let server = Server::start(script).await;
+    let made = insert(&server, &absent(), b"bytes").await.unwrap();
+    assert_eq!(made.generation, 3);
+    let server = Server::start([mismatch(), mismatch(), mismatch()]).await;
+    let error = insert(&server, &absent(), b"bytes").await.unwrap_err();
+    assert_eq!((error.kind, error.tries), (ErrorKind::Corrupt, 3));
+}
+
+#[tokio::test]
 async fn a_plain_insert_sends_its_checksums_in_a_header() {
     let server = Server::start([object("a/o", b"bytes", 3).act()]).await;
     let body = Bytes::from_static(b"bytes");

@@ -1,6 +1,7 @@
 //! A server that does what it is told, and remembers what it was asked.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -62,6 +63,7 @@ pub(crate) struct Server {
     pub(crate) url: Url,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -82,10 +84,12 @@ impl Server {
             url: format!("http://{address}").parse().unwrap(),
             script: Arc::new(Mutex::new(acts.into_iter().collect())),
             seen: Arc::default(),
+            connections: Arc::default(),
         };
         let accepting = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                accepting.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(accepting.clone().accept(stream, tls.clone()));
             }
         });
@@ -100,6 +104,11 @@ impl Server {
     /// Whether the whole script has been played.
     pub(crate) fn is_done(&self) -> bool {
         self.script.lock().unwrap().is_empty()
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// All requests so far; the whole script must have been played.

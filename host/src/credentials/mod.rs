@@ -1,0 +1,201 @@
+//! The user's Google credentials: found in Google's own order, exchanged for tokens.
+//!
+//! The exchanges are made here, because gcp_auth, which reads and uses the keys, does not tell why a token server
+//! refused, and knows neither impersonation nor proxies nor another directory of gcloud's.
+
+mod exchange;
+mod file;
+mod gcloud;
+mod impersonation;
+mod key;
+mod metadata;
+mod user;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use wire::token::{MetadataTokens, Token, TokenError, TokenSource};
+
+use crate::settings::Credentials;
+use file::Kind;
+use gcloud::Print;
+use impersonation::Target;
+
+/// `cloud-platform` is what `gcloud auth application-default login` grants.
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+/// gcloud alone takes seconds to start.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Application default credentials, looked for when the first token is needed.
+#[derive(Debug)]
+pub(crate) struct GoogleCredentials {
+    places: Credentials,
+    found: OnceCell<Found>,
+}
+
+/// What was found.
+#[derive(Debug)]
+struct Found {
+    http: reqwest::Client,
+    source: Source,
+    /// Whom to act as.
+    target: Option<Target>,
+}
+
+/// Who or what gives tokens.
+#[derive(Debug)]
+enum Source {
+    Key(Box<key::Key>, PathBuf),
+    User(user::User, PathBuf),
+    Metadata(MetadataTokens, String),
+    Gcloud(gcloud::Gcloud),
+}
+
+impl GoogleCredentials {
+    /// Nothing is looked at yet.
+    pub(crate) fn new(places: Credentials) -> Self {
+        Self {
+            places,
+            found: OnceCell::new(),
+        }
+    }
+
+    /// Whose they are and where they come from: `service account `a@b`, by the key `/k.json``.
+    pub(crate) async fn identity(&self) -> Result<String, TokenError> {
+        let found = self.found().await?;
+        let source = match &found.source {
+            Source::Key(key, file) => {
+                format!(
+                    "service account `{}`, by the key `{}`",
+                    key.email(),
+                    file.display()
+                )
+            }
+            Source::User(user, file) => format!("{user}, saved in `{}`", file.display()),
+            Source::Metadata(_, email) => {
+                format!("service account `{email}`, by the metadata server")
+            }
+            Source::Gcloud(gcloud) => gcloud.identity().await,
+        };
+        Ok(match &found.target {
+            Some(target) => format!(
+                "service account `{}`, impersonated by {source}",
+                target.account()
+            ),
+            None => source,
+        })
+    }
+
+    async fn found(&self) -> Result<&Found, TokenError> {
+        self.found.get_or_try_init(|| find(&self.places)).await
+    }
+}
+
+#[async_trait]
+impl TokenSource for GoogleCredentials {
+    async fn fetch(&self) -> Result<Token, TokenError> {
+        let fetch = async { self.found().await?.token().await };
+        let fetched = tokio::time::timeout(PATIENCE, fetch).await;
+        fetched.unwrap_or_else(|_elapsed| {
+            Err(TokenError {
+                transient: true,
+                ..failure("no token came in a minute")
+            })
+        })
+    }
+}
+
+impl Found {
+    async fn token(&self) -> Result<Token, TokenError> {
+        let token = match &self.source {
+            Source::Key(key, _) => key.token(&self.http).await,
+            Source::User(user, _) => user.token(&self.http).await,
+            Source::Metadata(metadata, _) => metadata.fetch().await,
+            Source::Gcloud(gcloud) => gcloud.token().await,
+        }?;
+        match &self.target {
+            Some(target) => target.token(&self.http, &token).await,
+            None => Ok(token),
+        }
+    }
+}
+
+async fn find(places: &Credentials) -> Result<Found, TokenError> {
+    let http = wire::api::http_client().map_err(|error| TokenError {
+        source: Some(error.into()),
+        ..failure("cannot set up TLS")
+    })?;
+    let (source, target) = source(&http, places).await?;
+    let target = match &places.impersonate {
+        Some(account) => Some(Target::account_of(account)?),
+        None => target,
+    };
+    Ok(Found {
+        http,
+        source,
+        target,
+    })
+}
+
+async fn source(
+    http: &reqwest::Client,
+    places: &Credentials,
+) -> Result<(Source, Option<Target>), TokenError> {
+    if let Some(path) = places.file() {
+        let (kind, target) = file::read(path)?;
+        let source = match kind {
+            Kind::Key(key) => Source::Key(key, path.clone()),
+            Kind::User(user) => Source::User(user, path.clone()),
+            Kind::Gcloud(kind) => {
+                Source::Gcloud(gcloud::for_file(places.gcloud.as_deref(), path, kind)?)
+            }
+        };
+        return Ok((source, target));
+    }
+    if !places.no_metadata
+        && let Some(email) = metadata::account(http, places.metadata_host.as_deref()).await?
+    {
+        let tokens = MetadataTokens::new(http.clone(), places.metadata_host.as_deref());
+        return Ok((Source::Metadata(tokens, email), None));
+    }
+    let Some(program) = &places.gcloud else {
+        return Err(nothing(places));
+    };
+    let gcloud = gcloud::Gcloud::new(program, Print::Own);
+    Ok((Source::Gcloud(gcloud), None))
+}
+
+fn nothing(places: &Credentials) -> TokenError {
+    let default = places.default.as_ref().map_or_else(
+        || "no home directory".to_owned(),
+        |file| format!("no `{}`", file.display()),
+    );
+    let looked =
+        format!("no `GOOGLE_APPLICATION_CREDENTIALS`, {default}, no metadata server, no gcloud");
+    TokenError {
+        hint: Some("install the Google Cloud CLI and `gcloud auth application-default login`; or name a key: `export GOOGLE_APPLICATION_CREDENTIALS=key.json`".to_owned()),
+        source: Some(looked.into()),
+        ..failure("there are no Google credentials")
+    }
+}
+
+/// With no more to say yet.
+fn failure(message: impl Into<String>) -> TokenError {
+    TokenError {
+        message: message.into(),
+        hint: None,
+        transient: false,
+        source: None,
+    }
+}
+
+/// For who has a connection already.
+impl From<GoogleCredentials> for Arc<dyn TokenSource> {
+    fn from(credentials: GoogleCredentials) -> Self {
+        Arc::new(credentials)
+    }
+}

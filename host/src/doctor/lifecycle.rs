@@ -1,0 +1,105 @@
+//! What the bucket forgets by itself: inputs when they are no longer used, and never by their age; runs by theirs.
+
+use serde_json::Value;
+use wire::names::{INPUTS, RUNS};
+
+use super::Finding;
+use super::bucket::APPLY;
+
+/// Conditions that come true of an input however often it is used.
+const AGING: &[&str] = &["age", "createdBefore"];
+
+pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
+    let rules = bucket["lifecycle"]["rule"].as_array();
+    let rules: Vec<&Value> = rules
+        .into_iter()
+        .flatten()
+        .filter(|rule| rule["action"]["type"] == "Delete")
+        .map(|rule| &rule["condition"])
+        .collect();
+    vec![inputs(&rules), runs(&rules)]
+}
+
+fn inputs(rules: &[&Value]) -> Finding {
+    const CHECK: &str = "bucket.inputs";
+    let by_use = |rule: &Value| rule["daysSinceCustomTime"].as_u64();
+    let ours = || rules.iter().filter(|rule| touches(rule, INPUTS));
+    let ages = |rule: &&&Value| AGING.iter().any(|name| !rule[*name].is_null());
+    if ours().any(|rule| by_use(rule).is_none() && ages(&rule)) {
+        let says = "a rule deletes inputs by their age, and so from beneath runs that use them";
+        return Finding::failure(CHECK, says).with_hint(APPLY);
+    }
+    match ours().filter_map(|rule| by_use(rule)).min() {
+        Some(days) => Finding::ok(CHECK, format!("forgotten {days} days after their last use")),
+        None => Finding::warning(
+            CHECK,
+            "no rule forgets inputs: they are kept, and billed, for ever",
+        )
+        .with_hint(APPLY),
+    }
+}
+
+fn runs(rules: &[&Value]) -> Finding {
+    const CHECK: &str = "bucket.runs";
+    let ours = rules.iter().filter(|rule| touches(rule, RUNS));
+    match ours.filter_map(|rule| rule["age"].as_u64()).min() {
+        Some(days) => Finding::ok(CHECK, format!("forgotten after {days} days")),
+        None => Finding::warning(
+            CHECK,
+            "no rule forgets runs: they are kept, and billed, for ever",
+        )
+        .with_hint(APPLY),
+    }
+}
+
+/// Whether a rule is about names that begin so, all or some of them.
+fn touches(rule: &Value, names: &str) -> bool {
+    let prefixes = rule["matchesPrefix"].as_array();
+    let matches = |prefix: &str| names.starts_with(prefix) || prefix.starts_with(names);
+    prefixes.is_none_or(|all| all.iter().filter_map(Value::as_str).any(matches))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::doctor::Status;
+
+    fn statuses(conditions: &Value) -> Vec<Status> {
+        let rules = conditions.as_array().unwrap().iter();
+        let rules: Vec<Value> = rules
+            .map(|condition| json!({"action": {"type": "Delete"}, "condition": condition}))
+            .collect();
+        let findings = examine(&json!({"lifecycle": {"rule": rules}}));
+        findings.into_iter().map(|finding| finding.status).collect()
+    }
+
+    #[test]
+    fn the_kits_rules_are_as_they_should_be() {
+        let kit = json!([
+            {"matchesPrefix": ["inputs/"], "daysSinceCustomTime": 14},
+            {"matchesPrefix": ["runs/"], "age": 30},
+        ]);
+        assert_eq!(statuses(&kit), [Status::Ok, Status::Ok]);
+        assert_eq!(statuses(&json!([])), [Status::Warning, Status::Warning]);
+    }
+
+    #[test]
+    fn what_takes_an_input_in_use_is_found_however_it_is_said() {
+        for rule in [
+            json!({"age": 30}),
+            json!({"age": 30, "matchesPrefix": ["in"]}),
+            json!({"age": 30, "matchesPrefix": ["inputs/0"]}),
+            json!({"age": 30, "matchesPrefix": ["runs/", "inputs/"]}),
+            json!({"createdBefore": "2026-01-01"}),
+        ] {
+            let found = statuses(&json!([rule]));
+            assert_eq!(found[0], Status::Failure, "{rule}");
+        }
+        let both = json!([{"age": 30, "daysSinceCustomTime": 14}]);
+        assert_eq!(statuses(&both)[0], Status::Ok, "both must come true");
+        let dead = json!([{"age": 30, "matchesPrefix": ["runs/"]}]);
+        assert_eq!(statuses(&dead), [Status::Warning, Status::Ok]);
+    }
+}

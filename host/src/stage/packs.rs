@@ -1,0 +1,233 @@
+//! One input's packs on their way: looked up, read, compressed and sent, many at once.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use archive::{Address, Digest, PackReader, Tree};
+use tokio::task::JoinSet;
+
+use super::body::{Again, Body, Gather};
+use super::destination::{Destination, Placed, Standing};
+use super::machine::{BLOCK, Block, Machine};
+use crate::error::Error;
+
+/// More are not held in memory while they are compressed and sent: a larger pack is one large file, and read twice.
+/// Sixteen blocks of files, and the end of the tar.
+const HELD: u64 = 17 * BLOCK as u64;
+/// Packs of an input that are looked for at once; how many are read and sent at once is the machine's affair.
+const AT_ONCE: usize = 32;
+
+/// An input whose packs are to be dealt with.
+#[derive(Debug, Clone)]
+pub(super) struct Packs<D> {
+    pub(super) machine: Arc<Machine>,
+    pub(super) destination: D,
+    pub(super) tree: Arc<Tree>,
+    pub(super) name: Arc<str>,
+}
+
+/// One of them, as the tree is cut.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    pub(super) range: Range<usize>,
+    pub(super) tar_size: u64,
+    /// What it was when it was last read, if it looks the same.
+    pub(super) known: Option<Digest>,
+}
+
+/// What became of one.
+#[derive(Debug)]
+pub(super) struct Dealt {
+    pub(super) digest: Digest,
+    pub(super) fate: Fate,
+}
+
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It was there.
+    Hit,
+    /// It was not there, and nothing was sent.
+    Missing,
+    /// It is there now.
+    Placed(Placed),
+}
+
+impl<D: Destination> Packs<D> {
+    /// Brings all to the destination; the answer is in their order. The first error ends it all.
+    pub(super) async fn send(&self, planned: Vec<Planned>) -> Result<Vec<Dealt>, Error> {
+        self.each(
+            planned,
+            |packs, pack| async move { packs.deliver(pack).await },
+        )
+        .await
+    }
+
+    /// Looks what is missing; sends nothing.
+    pub(super) async fn survey(&self, planned: Vec<Planned>) -> Result<Vec<Dealt>, Error> {
+        self.each(
+            planned,
+            |packs, pack| async move { packs.look_for(pack).await },
+        )
+        .await
+    }
+
+    async fn each<F>(
+        &self,
+        planned: Vec<Planned>,
+        deal: impl Fn(Self, Planned) -> F,
+    ) -> Result<Vec<Dealt>, Error>
+    where
+        F: Future<Output = Result<Dealt, Error>> + Send + 'static,
+    {
+        let mut dealt: Vec<Option<Dealt>> = planned.iter().map(|_| None).collect();
+        // Dropped, it ends what is still on its way.
+        let mut tasks = JoinSet::new();
+        for (number, pack) in planned.into_iter().enumerate() {
+            if tasks.len() == AT_ONCE {
+                settle(tasks.join_next().await, &mut dealt)?;
+            }
+            let dealing = deal(self.clone(), pack);
+            tasks.spawn(async move { (number, dealing.await) });
+        }
+        while !tasks.is_empty() {
+            settle(tasks.join_next().await, &mut dealt)?;
+        }
+        Ok(dealt.into_iter().flatten().collect())
+    }
+
+    async fn deliver(self, pack: Planned) -> Result<Dealt, Error> {
+        let looked = match &pack.known {
+            Some(known) => Some((known, self.destination.look_and_keep(known).await?)),
+            None => None,
+        };
+        if let Some((known, Standing::Hit)) = looked {
+            return Ok(Dealt {
+                digest: known.clone(),
+                fate: Fate::Hit,
+            });
+        }
+        let (digest, held) = self.read(&pack).await?;
+        let standing = match looked {
+            Some((known, standing)) if *known == digest => standing,
+            _ => self.destination.look_and_keep(&digest).await?,
+        };
+        let fate = if standing == Standing::Hit {
+            Fate::Hit
+        } else {
+            let body = match held {
+                Some(blocks) => Body::Held(self.press(blocks).await?),
+                None => Body::Again(self.again(&pack, &digest)),
+            };
+            let placing = self.destination.place(&digest, standing, body, &self.name);
+            Fate::Placed(placing.await?)
+        };
+        Ok(Dealt { digest, fate })
+    }
+
+    async fn look_for(self, pack: Planned) -> Result<Dealt, Error> {
+        let digest = match &pack.known {
+            Some(known) => known.clone(),
+            None => self.hash(&pack).await?,
+        };
+        let fate = match self.destination.look(&digest).await? {
+            Standing::Hit => Fate::Hit,
+            _ => Fate::Missing,
+        };
+        Ok(Dealt { digest, fate })
+    }
+
+    /// The digest, and the tar if it can be held.
+    async fn read(&self, pack: &Planned) -> Result<(Digest, Option<Vec<Block>>), Error> {
+        let read = if pack.tar_size > HELD {
+            (self.hash(pack).await?, None)
+        } else {
+            let (digest, blocks) = self.hold(pack).await?;
+            (digest, Some(blocks))
+        };
+        self.machine.note_read();
+        Ok(read)
+    }
+
+    async fn hold(&self, pack: &Planned) -> Result<(Digest, Vec<Block>), Error> {
+        let bytes = usize::try_from(pack.tar_size).unwrap_or(usize::MAX);
+        let mut room = self.machine.room(bytes).await?;
+        let (tree, range) = (self.tree.clone(), pack.range.clone());
+        let reading = self.machine.on_core(move || {
+            let mut reader = PackReader::<_, Address>::open(tree, range)?;
+            let mut blocks = Vec::new();
+            for _ in 0..bytes.div_ceil(BLOCK) {
+                let mut block = room.block();
+                block.fill(|buffer| reader.fill(buffer))?;
+                blocks.push(block);
+            }
+            Ok((reader.finish(), blocks))
+        });
+        reading.await?.map_err(|source| self.error(source))
+    }
+
+    /// Block by block, so that a large pack shares the cores, and can be given up.
+    async fn hash(&self, pack: &Planned) -> Result<Digest, Error> {
+        let opened = PackReader::open(self.tree.clone(), pack.range.clone());
+        let mut reader: PackReader<_, Address> = opened.map_err(|source| self.error(source))?;
+        loop {
+            let mut block = self.machine.block();
+            let (back, filled) = self
+                .machine
+                .on_core(move || {
+                    let filled = block.fill(|buffer| reader.fill(buffer));
+                    (reader, filled)
+                })
+                .await?;
+            reader = back;
+            if filled.map_err(|source| self.error(source))? < BLOCK {
+                return Ok(reader.finish());
+            }
+        }
+    }
+
+    async fn press(&self, blocks: Vec<Block>) -> Result<Vec<bytes::Bytes>, Error> {
+        let pressing = blocks.into_iter().map(|block| {
+            let machine = self.machine.clone();
+            tokio::spawn(async move { machine.press(block).await })
+        });
+        let pressing: Vec<_> = pressing.collect();
+        let mut gathered = Gather::default();
+        let mut body = Vec::new();
+        for pressed in pressing {
+            let pressed = pressed.await;
+            let pressed =
+                pressed.map_err(|error| Error::local("a worker thread broke down", error))??;
+            body.extend(gathered.push(pressed));
+        }
+        body.extend(gathered.rest());
+        Ok(body)
+    }
+
+    fn again(&self, pack: &Planned, digest: &Digest) -> Again {
+        Again {
+            machine: self.machine.clone(),
+            tree: self.tree.clone(),
+            range: pack.range.clone(),
+            name: self.name.clone(),
+            expected: digest.clone(),
+        }
+    }
+
+    fn error(&self, source: archive::Error) -> Error {
+        Error::Pack {
+            name: self.name.to_string(),
+            source,
+        }
+    }
+}
+
+type Joined = Option<Result<(usize, Result<Dealt, Error>), tokio::task::JoinError>>;
+
+fn settle(joined: Joined, dealt: &mut [Option<Dealt>]) -> Result<(), Error> {
+    if let Some(joined) = joined {
+        let joined = joined.map_err(|error| Error::local("a worker thread broke down", error));
+        let (number, done) = joined?;
+        dealt[number] = Some(done?);
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What of all is to be measured: from the environment, as `make` passes it on.
+
+use std::path::PathBuf;
+
+/// All that can be told.
+pub(crate) struct Options {
+    /// The parts, by name; none = all.
+    parts: Vec<String>,
+    /// The large trees as well.
+    pub(crate) large: bool,
+    /// Where earlier measurements are, and this one goes.
+    pub(crate) history: PathBuf,
+    /// Print what two commits took instead.
+    pub(crate) compare: Option<(String, String)>,
+    /// The static entrypoint.
+    pub(crate) entrypoint: Option<PathBuf>,
+}
+
+/// In their order.
+pub(crate) const PARTS: [&str; 7] = [
+    "pack",
+    "again",
+    "container",
+    "home",
+    "start",
+    "batches",
+    "scaling",
+];
+
+impl Options {
+    #[expect(clippy::disallowed_methods, reason = "a bench has no settings to read")]
+    pub(crate) fn read() -> Self {
+        let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let parts = given("BENCH").unwrap_or_default();
+        let parts: Vec<_> = parts
+            .split([',', ' '])
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect();
+        for part in &parts {
+            assert!(
+                PARTS.contains(&part.as_str()),
+                "BENCH=`{part}` is none of {PARTS:?}"
+            );
+        }
+        let beside = std::env::current_exe().unwrap();
+        let target = beside.ancestors().nth(3).unwrap().to_owned();
+        Self {
+            parts,
+            large: given("BENCH_LARGE").is_some(),
+            history: given("BENCH_HISTORY")
+                .map_or_else(|| target.join("bench-history.jsonl"), PathBuf::from),
+            compare: given("A").zip(given("B")),
+            entrypoint: given("SORTIE_STATIC_ENTRYPOINT").map(PathBuf::from),
+        }
+    }
+
+    pub(crate) fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|one| one == part)
+    }
+}

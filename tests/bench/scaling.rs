@@ -1,0 +1,71 @@
+//! What grows with the files and with the bytes, and what does not.
+
+use std::fs;
+
+use crate::Bench;
+use crate::child;
+use crate::contest::{Until, Way, hold};
+use crate::corpus::Corpus;
+use crate::table::seconds;
+use crate::trial::{Processors, run};
+
+/// Prints the time of each file and each MiB, and the memory, for packing and unpacking.
+pub(crate) fn print(bench: &Bench) {
+    println!("\nscaling: files of 1 KiB, then one file of so many MiB, half text, half random");
+    println!(
+        "{:<14} {:>9} {:>10} {:>5}   {:>9} {:>10} {:>5}",
+        "", "pack s", "each µs", "MiB", "unpack s", "each µs", "MiB"
+    );
+    let mut files = vec![10, 1_000, 50_000];
+    let mut sizes = vec![1, 32, 1024];
+    if bench.large {
+        files.push(500_000);
+        sizes.push(16 * 1024);
+    }
+    for count in files {
+        line(bench, Corpus::Files(count), count);
+    }
+    for mib in sizes {
+        line(bench, Corpus::Sized(mib), mib);
+    }
+}
+
+fn line(bench: &Bench, corpus: Corpus, units: usize) {
+    let tree = bench.corpora.tree(corpus);
+    let archives = bench.corpora.scratch("archives");
+    let target = bench.corpora.scratch("unpacked");
+    run(
+        &mut child::command("archive", &[&tree, &archives]),
+        Processors::All,
+    );
+    let mut pack = child::command("pack", &[&tree]);
+    let mut unpack = child::command("unpack", &[&archives, &target]);
+    let ways = vec![
+        Way::new("pack", || run(&mut pack, Processors::All)),
+        Way::new("unpack", || {
+            fs::remove_dir_all(&target).unwrap();
+            fs::create_dir(&target).unwrap();
+            run(&mut unpack, Processors::All)
+        }),
+    ];
+    let taken = hold(ways, corpus.rounds());
+    let cells = taken.iter().map(|way| {
+        let wall = way.seconds(Until::Ended);
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let each = wall * 1e6 / units as f64;
+        format!(
+            "{:>9} {each:>10.1} {:>5}",
+            seconds(wall),
+            way.peak_kb().div_ceil(1024)
+        )
+    });
+    println!(
+        "{:<14} {}",
+        corpus.name(),
+        cells.collect::<Vec<_>>().join("   ")
+    );
+    for used in [&archives, &target] {
+        fs::remove_dir_all(used).unwrap();
+    }
+    bench.corpora.forget(corpus);
+}

@@ -1,0 +1,113 @@
+//! The calls of the entrypoint.
+
+use crate::calls::{Row, row};
+use crate::proxy::{Fault, Kind, Side};
+use crate::scene::Scene;
+
+const TASK: Side = Side::Task;
+
+/// The entrypoint's calls, in the order of a task.
+pub(crate) const TASK_ROWS: &[Row] = &[
+    row("task: token", Side::Metadata, Kind::Token, "", Scene::Small),
+    row(
+        "task: objects.get alt=media, the start",
+        TASK,
+        Kind::Media,
+        "/starts/",
+        Scene::Small,
+    ),
+    row(
+        "task: objects.insert multipart, the claim",
+        TASK,
+        Kind::Insert,
+        "/claims/",
+        Scene::Small,
+    ),
+    row(
+        "task: objects.get, the claim after a lost answer",
+        TASK,
+        Kind::Get,
+        "/claims/",
+        Scene::Small,
+    )
+    .after(TASK, Kind::Insert, "/claims/", Fault::LostAnswer),
+    row(
+        "task: objects.get alt=media, a pack",
+        TASK,
+        Kind::Media,
+        "inputs/",
+        Scene::Small,
+    ),
+    row(
+        "task: objects.get alt=media, a large pack",
+        TASK,
+        Kind::Media,
+        "inputs/",
+        Scene::Large,
+    ),
+    row(
+        "task: objects.insert multipart, a log chunk",
+        TASK,
+        Kind::Insert,
+        "/logs/",
+        Scene::Talking,
+    ),
+    row(
+        "task: objects.insert multipart, a checkpoint",
+        TASK,
+        Kind::Insert,
+        "/checkpoints/",
+        Scene::Checkpoint,
+    ),
+    row(
+        "task: objects.insert multipart, outputs",
+        TASK,
+        Kind::Insert,
+        "/outputs/",
+        Scene::Object,
+    ),
+    row(
+        "task: resumable start, outputs",
+        TASK,
+        Kind::ResumableStart,
+        "/outputs/",
+        Scene::Large,
+    ),
+    row(
+        "task: resumable chunk, outputs",
+        TASK,
+        Kind::Chunk,
+        "",
+        Scene::Large,
+    ),
+    row(
+        "task: resumable last chunk, outputs",
+        TASK,
+        Kind::LastChunk,
+        "",
+        Scene::Large,
+    ),
+    row(
+        "task: resumable query, outputs",
+        TASK,
+        Kind::Query,
+        "",
+        Scene::Large,
+    )
+    .after(TASK, Kind::Chunk, "", Fault::LostAnswer),
+    row(
+        "task: objects.insert multipart, the report",
+        TASK,
+        Kind::Insert,
+        "/reports/",
+        Scene::Small,
+    ),
+    row(
+        "task: objects.get, the report after a lost answer",
+        TASK,
+        Kind::Get,
+        "/reports/",
+        Scene::Small,
+    )
+    .after(TASK, Kind::Insert, "/reports/", Fault::LostAnswer),
+];

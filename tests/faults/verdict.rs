@@ -1,0 +1,218 @@
+//! What came of a case.
+
+use serde_json::Value;
+
+use crate::calls::Row;
+use crate::harness::Done;
+use crate::proxy::{Fault, Kind, Rule};
+use crate::scene::{Scene, expect};
+use crate::server::Server;
+use crate::stage::Stage;
+
+/// What the user sees of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Outcome {
+    /// Nothing.
+    AsIfNothing,
+    /// A clear error, and `sortie wait` brings the result.
+    WaitBringsIt,
+    /// A clear error with nothing started, and the same command again does it.
+    AgainDoesIt,
+    /// A task that failed with a clear reason; the same command again does it.
+    TaskFailed,
+    /// The result is right, but for bytes of the log, which is said.
+    LogLost,
+    /// The run goes on to its own end, which is said.
+    GoesOn,
+}
+
+impl Outcome {
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::AsIfNothing => "·",
+            Self::WaitBringsIt => "W",
+            Self::AgainDoesIt => "A",
+            Self::TaskFailed => "T",
+            Self::LogLost => "L",
+            Self::GoesOn => "G",
+        }
+    }
+}
+
+/// What came of it, and what sortie said where it was not nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    pub(crate) outcome: Outcome,
+    pub(crate) said: String,
+}
+
+/// Plays a row's scene with a fault; `Err`: what must never be.
+pub(crate) fn play(server: &Server, row: &Row, fault: Fault) -> Result<Verdict, String> {
+    let first = row.after.map(|(call, fault)| Rule::new(call, fault));
+    let rules = first.into_iter().chain([Rule::new(row.call, fault)]);
+    let stage = Stage::set(server, rules.collect());
+    row.scene.prepare(&stage);
+    let done = row.scene.act(&stage, "o");
+    let struck = stage.proxy.has_struck();
+    let judged = judge(&stage, row, fault, &done);
+    let judged = judged.and_then(|verdict| {
+        let met = if struck {
+            Ok(())
+        } else {
+            Err("the call was never made".to_owned())
+        };
+        met.map(|()| verdict)
+    });
+    judged.map_err(|why| {
+        format!(
+            "{why}\ncode {:?}\n{}\n{}\n{}",
+            done.code,
+            String::from_utf8_lossy(&done.stdout),
+            done.stderr,
+            stage.proxy.seen().join("\n")
+        )
+    })
+}
+
+fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verdict, String> {
+    let scene = row.scene;
+    not_broken(done)?;
+    let right = scene.check(stage, done, "o");
+    if right.is_ok() {
+        nothing_doubled(stage, row, fault)?;
+        return Ok(verdict(Outcome::AsIfNothing, String::new()));
+    }
+    let wrong = right.unwrap_err();
+    if let Some(verdict) = told(scene, done) {
+        return Ok(verdict);
+    }
+    if done.code != Some(125) {
+        return Err(format!(
+            "neither right nor a failure of sortie's own: {wrong}"
+        ));
+    }
+    let last = last_line(done);
+    let said = words_of(done, &last);
+    if said.is_empty() {
+        return Err("it says nothing of why".to_owned());
+    }
+    stage.proxy.relent();
+    if let Some(run) = last["run"].as_str().filter(|_| last["event"] == "error") {
+        let back = scene.come_back(stage, run, "o2");
+        not_broken(&back)?;
+        if scene.check(stage, &back, "o2").is_ok() {
+            nothing_doubled(stage, row, fault)?;
+            return Ok(verdict(Outcome::WaitBringsIt, said));
+        }
+        if stage.ran() > 0 {
+            let wrong = scene.check(stage, &back, "o2").unwrap_err();
+            let shown = String::from_utf8_lossy(&back.stdout);
+            return Err(format!(
+                "`wait` brings nothing of a run that ran: {wrong}\n{shown}\n{}\n---",
+                back.stderr
+            ));
+        }
+    }
+    let failed = last["event"] == "result" || !last["run"].is_null();
+    let before = stage.ran();
+    let came_back = scene == Scene::Wait;
+    let again = scene.act(stage, "o3");
+    not_broken(&again)?;
+    scene
+        .check(stage, &again, "o3")
+        .map_err(|why| format!("even without a fault: {why}\n{}\n---", again.stderr))?;
+    let outcome = if came_back {
+        Outcome::WaitBringsIt
+    } else if failed {
+        Outcome::TaskFailed
+    } else {
+        expect("a second execution", &(stage.started().len() > 1), &false)?;
+        expect("runs of a command that was never started", &before, &0)?;
+        Outcome::AgainDoesIt
+    };
+    Ok(verdict(outcome, said))
+}
+
+/// What is not as it must be, and is said to be so.
+fn told(scene: Scene, done: &Done) -> Option<Verdict> {
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    let says = |words: &str| stdout.lines().find(|line| line.contains(words));
+    let (outcome, words) = match (scene, done.code) {
+        (Scene::Talking, Some(3)) => (Outcome::LogLost, says("were lost")),
+        (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("the cancel did not go through")),
+        _ => return None,
+    };
+    words.map(|words| verdict(outcome, words.to_owned()))
+}
+
+fn verdict(outcome: Outcome, said: String) -> Verdict {
+    Verdict { outcome, said }
+}
+
+fn not_broken(done: &Done) -> Result<(), String> {
+    if done.code.is_none() {
+        return Err("it hung, and was killed".to_owned());
+    }
+    if done.stderr.contains("panicked") {
+        return Err("it panicked".to_owned());
+    }
+    Ok(())
+}
+
+/// The command ran once, however many executions there are; and there are no more of them than were asked for.
+fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault) -> Result<(), String> {
+    if row.scene == Scene::Remove {
+        return Ok(());
+    }
+    expect("times that the command ran", &stage.ran(), &1)?;
+    if matches!(row.scene, Scene::OwnJob | Scene::Wait) {
+        return Ok(());
+    }
+    let asked = usize::from(row.call.kind == Kind::JobsRun && fault == Fault::DoneTwice);
+    expect("executions", &stage.started().len(), &(1 + asked))?;
+    expect(
+        "reports",
+        &reports(stage),
+        &usize::from(!is_lost(row.scene)),
+    )
+}
+
+fn is_lost(scene: Scene) -> bool {
+    matches!(scene, Scene::Lost | Scene::Checkpoint)
+}
+
+fn reports(stage: &Stage<'_>) -> usize {
+    let names = stage.names("runs/");
+    let started = stage.started();
+    let of_case = |name: &&String| {
+        let run = name.split('/').nth(1).unwrap_or_default();
+        name.contains("/reports/") && started.iter().any(|start| start.contains(run))
+    };
+    names.iter().filter(of_case).count()
+}
+
+fn last_line(done: &Done) -> Value {
+    let text = String::from_utf8_lossy(&done.stdout);
+    let last = text.lines().next_back().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or(Value::Null)
+}
+
+/// Why it failed, as the user reads it.
+fn words_of(done: &Done, last: &Value) -> String {
+    if last["event"] == "result" {
+        let task = &last["tasks"][0];
+        return format!(
+            "{}: {}",
+            task["outcome"].as_str().unwrap_or_default(),
+            task["problem"].as_str().unwrap_or_default()
+        );
+    }
+    let error = last["error"].as_str().map(str::to_owned);
+    error.unwrap_or_else(|| {
+        done.stderr
+            .lines()
+            .next_back()
+            .unwrap_or_default()
+            .to_owned()
+    })
+}
