@@ -90,6 +90,7 @@ conformance: ## let Google's own clients and other servers judge the emulator an
 # An explicit target keeps the flags off build scripts and macros. Without the second one a static binary would look
 # for randomness in /dev, which an image may lack.
 entrypoint: ## build the static entrypoint for images
+	@[ -e $(STATIC).map ] || touch entrypoint/src/main.rs # cargo knows nothing of the linker's map
 	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' $(CARGO) rustc --locked --profile static --target $(STATIC_TARGET) \
 		--package sortie-entrypoint --bin sortie-entrypoint -- -C link-arg=-Wl,-Map=$(STATIC).map
 	@ls -l $(STATIC)
