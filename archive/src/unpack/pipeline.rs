@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use flate2::bufread::MultiGzDecoder;
@@ -44,17 +45,30 @@ fn in_parallel<R: Read>(
 ) -> Result<(), Error> {
     let (full, next) = sync_channel(AHEAD);
     let (used, empty) = channel();
-    let mut chunks = Chunks {
+    let chunks = Chunks {
         chunk: first,
         at: 0,
         next,
         used,
     };
+    let work = Mutex::new(Some((chunks, parse)));
+    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
     thread::scope(|scope| {
-        let writer = thread::Builder::new()
+        let spawned = thread::Builder::new()
             .name("unpack".to_owned())
-            .spawn_scoped(scope, move || parse(&mut chunks))
-            .map_err(Error::Stream)?;
+            .spawn_scoped(scope, || match take() {
+                Some((mut chunks, parse)) => parse(&mut chunks),
+                None => Ok(()),
+            });
+        let writer = match spawned {
+            Ok(writer) => writer,
+            // A system that has no thread to give says nothing against the archive.
+            Err(error) => {
+                let (chunks, parse) = take().ok_or(Error::Stream(error))?;
+                let rest = BufReader::with_capacity(CHUNK, tar);
+                return parse(&mut chunks.chunk.chain(rest));
+            }
+        };
         let fed = feed(tar, &full, &empty);
         drop(full);
         let parsed = match writer.join() {

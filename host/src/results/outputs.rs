@@ -215,6 +215,8 @@ fn unpack_blocking<R: Read>(
 fn is_ours(error: &archive::Error) -> bool {
     match error {
         archive::Error::Write { .. } => true,
+        // What the system has refused, no archive has.
+        archive::Error::Stream(source) if source.raw_os_error().is_some() => true,
         archive::Error::Stream(source) => source
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<ApiError>())
