@@ -52,7 +52,11 @@ fn kind(json: &[u8]) -> Result<(Kind, Option<Target>), String> {
     }
     let url = text(&file, "service_account_impersonation_url")?;
     let target = Target::of_file(url, &file["delegates"])?;
-    Ok((plain(&file["source_credentials"])?, Some(target)))
+    Ok(match plain(&file["source_credentials"])? {
+        // gcloud reads the whole file: its token is the account's already.
+        kind @ Kind::Gcloud(_) => (kind, None),
+        kind => (kind, Some(target)),
+    })
 }
 
 fn plain(file: &Value) -> Result<Kind, String> {

@@ -105,9 +105,14 @@ fn time(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
+/// Nothing but the one call that makes such tokens: a file must not choose what else of Google's gets the caller's token.
 fn is_google(url: &Url) -> bool {
-    let Some(Host::Domain(host)) = url.host() else {
-        return false;
-    };
-    url.scheme() == "https" && url.port().is_none() && host.ends_with(".googleapis.com")
+    let path = url.path();
+    url.scheme() == "https"
+        && url.host() == Some(Host::Domain("iamcredentials.googleapis.com"))
+        && url.port().is_none()
+        && url.query().is_none()
+        && url.username().is_empty()
+        && path.starts_with("/v1/projects/-/serviceAccounts/")
+        && path.ends_with(":generateAccessToken")
 }
