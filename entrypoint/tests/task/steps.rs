@@ -244,21 +244,24 @@ fn a_cancel_in_any_step_is_reported_with_what_was_made() {
 #[test]
 fn a_cancel_between_two_steps_lets_the_first_decide_nothing() {
     let site = Site::start();
-    // The signal and the end of the step that sends it come together, in an order that nobody knows.
+    // The signal and the end of the step that sends it come together, in an order that nobody knows: the signal may be
+    // heard before that end, between the steps, or when the next step has begun, which then is ended.
     for _ in 0..8 {
         let mut spec = shell("true");
-        spec.post = vec![step("kill -TERM $PPID"), step("exit 1")];
+        spec.post = vec![step("kill -TERM $PPID"), step("sleep 60")];
         spec.post_decides = true;
         let ran = Task::new(&site, spec).finish();
         assert_eq!(ran.code(), 143);
         let report = ran.report();
-        assert_eq!(
-            (report.outcome, report.steps.len()),
-            (Outcome::Cancelled, 1)
-        );
-        if report.steps[0].outcome == Outcome::Exited {
-            let message = report.problem.unwrap().message;
-            assert!(message.contains("before post command 2 of 2"), "{message}");
+        assert_eq!(report.outcome, Outcome::Cancelled);
+        let ends: Vec<_> = report.steps.iter().map(|step| step.outcome).collect();
+        match ends[..] {
+            [Outcome::Exited] => {
+                let message = report.problem.unwrap().message;
+                assert!(message.contains("before post command 2 of 2"), "{message}");
+            }
+            [Outcome::Cancelled] | [Outcome::Exited, Outcome::Cancelled] => {}
+            _ => panic!("{ends:?}"),
         }
     }
 }
