@@ -56,6 +56,20 @@ impl Place<'_> {
     }
 }
 
+impl Place<'_> {
+    /// What lies there, if it is what this report tells of.
+    fn landed(&self, report: &Report) -> Option<Landed> {
+        let landed = Landed::read(self.target, self.run, self.task);
+        landed.filter(|landed| landed.is(report.attempt))
+    }
+
+    /// Whether an attempt's report lies there: it says more than that there is none.
+    fn has_a_report(&self) -> bool {
+        let landed = Landed::read(self.target, self.run, self.task);
+        landed.is_some_and(|landed| landed.is_a_report())
+    }
+}
+
 /// What came home with a report.
 #[derive(Debug, Default)]
 struct Cargo {
@@ -65,6 +79,25 @@ struct Cargo {
     claude: Option<Box<ClaudeOutcome>>,
     /// Until its logs were there, in milliseconds.
     before_ms: u64,
+}
+
+impl Cargo {
+    /// What somebody has brought home before.
+    fn landed(
+        place: Place<'_>,
+        report: &Report,
+        landed: Landed,
+        before_ms: u64,
+    ) -> Result<Self, Error> {
+        let end = claude_code::end_of(report);
+        let claude = place.claude.then(|| claude_code::read(place.target, end));
+        Ok(Self {
+            fetched: Fetched::of_report(report, landed.outputs_problem),
+            claude: claude.transpose()?.map(Box::new),
+            before_ms,
+            ..Self::default()
+        })
+    }
 }
 
 /// Lands what a task reported.
@@ -81,15 +114,8 @@ pub async fn land(
         read_ms,
     } = found;
     let end = claude_code::end_of(&report);
-    let landed = Landed::read(place.target, place.run, place.task);
-    if let Some(landed) = landed.filter(|landed| landed.is(report.attempt)) {
-        let claude = place.claude.then(|| claude_code::read(place.target, end));
-        let cargo = Cargo {
-            fetched: Fetched::of_report(&report, landed.outputs_problem),
-            claude: claude.transpose()?.map(Box::new),
-            before_ms: read_ms,
-            ..Cargo::default()
-        };
+    if let Some(landed) = place.landed(&report) {
+        let cargo = Cargo::landed(place, &report, landed, read_ms)?;
         return Ok(result(place, report, cargo));
     }
     let (landing, logs, shown) = resume(tail, place, &objects)?;
@@ -113,7 +139,13 @@ pub async fn land(
     if let (true, Archive::Object { generation, .. }) = (usable, &report.outputs.archive) {
         done.push((objects.outputs(), *generation));
     }
-    landing.settle(!done.is_empty())?;
+    let is_known = |_: &Path| place.landed(&report).is_some();
+    if !landing.settle(!done.is_empty(), is_known)?
+        && let Some(landed) = place.landed(&report)
+    {
+        let cargo = Cargo::landed(place, &report, landed, before_ms)?;
+        return Ok(result(place, report, cargo));
+    }
     if usable && !place.keep {
         let ran_ms = report.phases.command_ms;
         forget(bucket, &objects, &done, ran_ms, reporter).await;
@@ -312,9 +344,7 @@ pub async fn land_lost(
     let mut fetched = Fetched::default();
     let end = claude::End::Killed;
     let claude;
-    let landed = Landed::read(place.target, place.run, place.task);
-    // A report that is here already says more than that there is none.
-    if landed.is_some_and(|landed| landed.is_a_report()) {
+    if place.has_a_report() {
         let read = place.claude.then(|| claude_code::read(place.target, end));
         claude = read.transpose()?.map(Box::new);
     } else {
@@ -335,7 +365,7 @@ pub async fn land_lost(
         let report =
             json!({ "run": place.run, "attempt": attempt, "outcome": "lost", "problem": problem });
         write_json(landing.path(), &report)?;
-        landing.settle(false)?;
+        landing.settle(false, |_| place.has_a_report())?;
     }
     let (outcome, exit_code) = match explanation.cause {
         Cause::Cancelled => (Ending::Cancelled, crate::exit_code::INTERRUPTED),

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::Deserialize;
 use wire::names::{Attempt, RunId};
 
@@ -12,6 +14,9 @@ use crate::error::Error;
 
 /// Moved last: where it lies, the rest does.
 pub(super) const REPORT: &str = "report.json";
+
+/// Longer than all tasks of a run take to be moved, if each waits for the other.
+const TURN: Duration = Duration::from_secs(5);
 
 /// A directory of results that is not in place yet. Dropped = removed: no half result is ever seen.
 #[derive(Debug)]
@@ -67,26 +72,41 @@ impl Landing {
 
     /// Moves it into place, over what an earlier look may have landed. `sync`: what it holds is about to be deleted
     /// elsewhere.
-    pub fn settle(mut self, sync: bool) -> Result<PathBuf, Error> {
-        let settle = || -> io::Result<()> {
+    ///
+    /// `knows_more` is asked of what lies there: where another sortie has landed it meanwhile, it may have deleted what
+    /// this one was still reading, and this one's goes. Says whether it was moved.
+    pub(super) fn settle(
+        mut self,
+        sync: bool,
+        knows_more: impl FnOnce(&Path) -> bool,
+    ) -> Result<bool, Error> {
+        let settle = || -> io::Result<bool> {
             if sync {
-                let dir = fs::File::open(&self.beside)?;
-                rustix::fs::syncfs(dir.file())?;
+                sync_all_of(&self.beside)?;
+            }
+            let _turn = turn(&self.target)?;
+            if knows_more(&self.target) {
+                return Ok(false);
             }
             if self.beside.parent() == Some(&self.target) || self.target.is_dir() {
-                move_up(&self.beside, &self.target)
+                move_up(&self.beside, &self.target)?;
             } else {
-                fs::rename(&self.beside, &self.target)
+                fs::rename(&self.beside, &self.target)?;
             }
+            if sync {
+                // The name too: without it the next landing would take the only copy for an abandoned one.
+                sync_all_of(&self.target)?;
+            }
+            Ok(true)
         };
-        settle().map_err(|error| {
+        let moved = settle().map_err(|error| {
             Error::local(
                 format!("cannot put the results into `{}`", self.target.display()),
                 error,
             )
         })?;
-        self.settled = true;
-        Ok(self.target.clone())
+        self.settled = moved;
+        Ok(moved)
     }
 }
 
@@ -96,6 +116,24 @@ impl Drop for Landing {
             let _ = archive::remove_tree(&self.beside);
         }
     }
+}
+
+fn sync_all_of(dir: &Path) -> io::Result<()> {
+    let dir = fs::File::open(dir)?;
+    Ok(rustix::fs::syncfs(dir.file())?)
+}
+
+/// For whoever moves results into a place: one sortie after the other. It is the directory above that is locked, which is
+/// there already. A move takes no time, so who holds it for long is somebody else, for reasons of his own.
+fn turn(target: &Path) -> io::Result<std::fs::File> {
+    let above = std::fs::File::open(target.parent().unwrap_or(Path::new("/")))?;
+    let until = Instant::now() + TURN;
+    while flock(&above, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+        && Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(above)
 }
 
 const PREFIX: &str = ".sortie-";
@@ -202,11 +240,11 @@ impl Landed {
 mod tests {
     use super::*;
 
-    fn land(target: &Path, content: &str) -> Result<PathBuf, Error> {
+    fn land(target: &Path, content: &str) -> Result<bool, Error> {
         let landing = Landing::begin(target, RunId::new(), 0)?;
         fs::write(landing.path().join("stdout"), content).unwrap();
         fs::write(landing.path().join(REPORT), "{}").unwrap();
-        landing.settle(false)
+        landing.settle(false, |_| false)
     }
 
     #[test]
@@ -240,13 +278,41 @@ mod tests {
             fs::create_dir(landing.path().join("output")).unwrap();
             fs::write(landing.path().join("output/f"), content).unwrap();
             fs::write(landing.path().join(REPORT), "{}").unwrap();
-            landing.settle(false).unwrap();
+            landing.settle(false, |_| false).unwrap();
         }
         assert_eq!(
             fs::read_to_string(target.join("output/f")).unwrap(),
             "found"
         );
         assert_eq!(fs::read_dir(&target).unwrap().count(), 2);
+    }
+
+    /// The first has landed and deleted the outputs in the bucket; the second found them gone.
+    #[test]
+    fn who_comes_too_late_takes_nothing_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, run) = (dir.path().join("o"), RunId::new());
+        let report =
+            serde_json::json!({"run": run, "attempt": {"task": 0, "start": 0, "retry": 0}});
+        let landings = ["whole", ""].map(|content| {
+            let landing = Landing::begin(&target, run, 0).unwrap();
+            fs::create_dir(landing.path().join("output")).unwrap();
+            if !content.is_empty() {
+                fs::write(landing.path().join("output/f"), content).unwrap();
+            }
+            fs::write(landing.path().join(REPORT), report.to_string()).unwrap();
+            landing
+        });
+        let moved = landings.map(|landing| {
+            let known = |target: &Path| is_landed(target, run, 0);
+            landing.settle(true, known).unwrap()
+        });
+        assert_eq!(moved, [true, false]);
+        assert_eq!(
+            fs::read_to_string(target.join("output/f")).unwrap(),
+            "whole"
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
