@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use wire::api::{Api, RetryConfig, http_client};
 use wire::bucket::{Bucket, NewObject, Precondition};
 use wire::contract::{
-    CLAIM_KEY, Captured, Claim, Collected, Document, Outcome, Outputs, Phases, Report, Start,
-    VERSION,
+    CLAIM_KEY, Captured, Claim, Collected, Document, Outcome, Outputs, Phases, Problem, Reason,
+    Report, Start, VERSION,
 };
 use wire::names::{Attempt, AttemptObjects, StartUri, claim};
 use wire::token::Tokens;
@@ -226,14 +226,40 @@ pub(crate) async fn write_report_of(
     outputs: Outputs,
     collected: Vec<Collected>,
 ) -> i32 {
-    let now = jiff::Timestamp::now();
     let report = Report {
+        outcome: Outcome::Exited,
+        code: Some(code),
+        outputs,
+        collected,
+        ..blank(objects)
+    };
+    write(objects, bucket, &report, "exited", &code.to_string()).await;
+    code
+}
+
+/// Says that an input is not in the bucket.
+pub(crate) async fn miss_an_input(objects: &AttemptObjects, bucket: &Bucket) -> i32 {
+    let report = Report {
+        outcome: Outcome::Setup,
+        problem: Some(Problem {
+            reason: Reason::InputMissing,
+            message: "input `data` is not in the bucket, or may not be read".to_owned(),
+        }),
+        ..blank(objects)
+    };
+    write(objects, bucket, &report, "setup", "125").await;
+    125
+}
+
+fn blank(objects: &AttemptObjects) -> Report {
+    let now = jiff::Timestamp::now();
+    Report {
         version: VERSION,
         run: objects.run,
         attempt: objects.attempt,
         entrypoint: "0".to_owned(),
         outcome: Outcome::Exited,
-        code: Some(code),
+        code: None,
         signal: None,
         problem: None,
         stdout: Captured {
@@ -242,25 +268,33 @@ pub(crate) async fn write_report_of(
             ..Captured::default()
         },
         stderr: Captured::default(),
-        outputs,
+        outputs: Outputs::default(),
         phases: Phases::default(),
         started_at: now,
         finished_at: now,
         steps: Vec::new(),
         command: None,
-        collected,
-    };
+        collected: Vec::new(),
+    }
+}
+
+async fn write(
+    objects: &AttemptObjects,
+    bucket: &Bucket,
+    report: &Report,
+    outcome: &str,
+    code: &str,
+) {
     let mut object = new_object();
-    object
-        .metadata
-        .insert("outcome".to_owned(), "exited".to_owned());
-    object.metadata.insert("code".to_owned(), code.to_string());
-    let json = serde_json::to_vec(&report).unwrap();
+    let said = [("outcome", outcome), ("code", code)];
+    object.metadata = said
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    let json = serde_json::to_vec(report).unwrap();
     let written = bucket
         .insert(&objects.report(), &object, Bytes::from(json))
         .await;
     written.unwrap();
-    code
 }
 
 /// Reads its start and claims; a task that goes no further leaves no report.

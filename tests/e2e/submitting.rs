@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::harness::{Done, Machine};
-use crate::platform::{Platform, begin, report, write_report};
+use crate::platform::{Platform, begin, miss_an_input, report, write_report};
 
 /// What becomes of the answer to the first `:run`, which the server has acted on.
 #[derive(Debug, Clone, Copy)]
@@ -180,4 +180,47 @@ fn who_comes_back_to_twins_waits_for_the_one_that_works() {
     assert_eq!(platform.executions().len(), 2);
     let other = Machine::new();
     platform.sortie(&other, ["wait", &run]).enter().code(0);
+}
+
+/// Two tasks found the input gone before it was sent again, and one of them is heard of only after.
+#[test]
+fn an_input_that_was_gone_for_several_tasks_is_no_missing_right() {
+    let state = tempfile::tempdir().unwrap();
+    let again = Arc::new(AtomicBool::new(false));
+    let platform = Platform::start(state.path(), move |container| {
+        let again = again.clone();
+        async move {
+            let (objects, bucket) = begin(&container).await;
+            if objects.attempt.start > 0 {
+                again.store(true, Ordering::SeqCst);
+                return write_report(&objects, &bucket, 0).await;
+            }
+            while objects.attempt.task > 0 && !again.load(Ordering::SeqCst) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            miss_an_input(&objects, &bucket).await
+        }
+    });
+    let machine = Machine::new();
+    machine.write("data", "x");
+    let words = ["run", "-n", "2", "-i", "data", "--", "true"];
+    platform.sortie(&machine, words).enter().code(0);
+    assert_eq!(platform.executions().len(), 3);
+}
+
+#[test]
+fn an_input_that_is_there_and_not_to_be_read_is_a_missing_right() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let (objects, bucket) = begin(&container).await;
+        miss_an_input(&objects, &bucket).await
+    });
+    let machine = Machine::new();
+    machine.write("data", "x");
+    platform
+        .sortie(&machine, ["run", "-i", "data", "--", "true"])
+        .enter()
+        .code(125)
+        .says("the task may not read its inputs, which are in the bucket")
+        .says("roles/storage.legacyObjectReader");
 }

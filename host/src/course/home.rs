@@ -54,8 +54,8 @@ enum Brought {
     Home(Box<TaskResult>),
     /// Its report is none that can be used.
     Unusable(AttemptObjects, String),
-    /// It found an input gone, and is worth another start.
-    WithoutInput(u32),
+    /// It found an input gone, in this start, and is worth another.
+    WithoutInput(u32, u32),
 }
 
 impl<'a> Course<'a> {
@@ -185,9 +185,9 @@ impl<'a> Course<'a> {
                 reporter.event(&Event::Warning(&text));
                 self.reports.refuse(&objects);
             }
-            Brought::WithoutInput(task) => {
+            Brought::WithoutInput(task, start) => {
                 *self.resent.entry(task).or_default() += 1;
-                self.needs_inputs = true;
+                self.inputs_missed = self.inputs_missed.max(Some(start));
                 self.board.set(task, State::Waiting);
             }
         }
@@ -222,12 +222,13 @@ impl Errand<'_> {
                 may_restart,
             } => (objects, created, may_restart),
         };
+        let start = objects.attempt.start;
         let found = match results::read(&session.bucket, objects.clone()).await? {
             Ok(found) => found,
             Err(why) => return Ok(Brought::Unusable(objects, why)),
         };
         if may_restart && input_is_gone(found.report.problem.as_ref()) {
-            return Ok(Brought::WithoutInput(self.task));
+            return Ok(Brought::WithoutInput(self.task, start));
         }
         let start = start_ms(created, &found.report);
         let mut result = results::land(session, place, found, tail, reporter).await?;

@@ -65,9 +65,9 @@ impl Course<'_> {
     }
 
     async fn launch(&mut self, reporter: &mut dyn Reporter) -> Result<(), Error> {
-        if self.needs_inputs {
-            self.send_inputs_again(reporter).await?;
-            self.needs_inputs = false;
+        if let Some(start) = self.inputs_missed {
+            self.send_inputs_again(start, reporter).await?;
+            self.inputs_missed = None;
         }
         if self.stop.is_some() {
             self.look_for_the_unasked().await?;

@@ -82,8 +82,10 @@ pub(crate) struct Course<'a> {
     /// Why cancels did not go through, as far as the user knows.
     told: HashSet<String>,
     rows: Rows,
-    /// A task found an input gone: it is to be sent before anything else is started.
-    needs_inputs: bool,
+    /// The newest start whose task found an input gone: it is to be sent before anything else is started.
+    inputs_missed: Option<u32>,
+    /// From this start on all inputs were there, as they were looked for again.
+    inputs_seen: Option<u32>,
     /// How often a task was started again for that.
     resent: HashMap<u32, u32>,
     /// Tells this sortie's starts from another's.
@@ -140,7 +142,8 @@ impl<'a> Beginning<'a> {
             spent: 0.0,
             told: HashSet::new(),
             rows: Rows::default(),
-            needs_inputs: false,
+            inputs_missed: None,
+            inputs_seen: None,
             resent: HashMap::new(),
             calls: 0,
             me: RunId::new().to_string(),

@@ -88,13 +88,20 @@ impl<'a> Course<'a> {
     }
 
     /// An input that expired beneath the run is sent again: content is truth, so the same specs fit.
+    ///
+    /// `start`: the one whose task missed it. If that is older than the last look for the inputs, they are there by now.
     pub(super) async fn send_inputs_again(
         &mut self,
+        start: u32,
         reporter: &mut dyn Reporter,
     ) -> Result<(), Error> {
         let Some(resend) = &self.resend else {
             return Ok(());
         };
+        let was_there = self.inputs_seen.map(|since| start >= since);
+        if was_there == Some(false) {
+            return Ok(());
+        }
         reporter.event(&crate::event::Event::Warning(
             "an input is not to be had in the bucket: it is sent again",
         ));
@@ -107,10 +114,11 @@ impl<'a> Course<'a> {
             )
             .with_hint("type the `sortie run` again, for all tasks to have the same inputs"));
         }
-        if staged.iter().all(|staged| !staged.sent) {
+        if was_there.is_some() && staged.iter().all(|staged| !staged.sent) {
             return Err(Error::usage("the task may not read its inputs, which are in the bucket")
                 .with_hint("give the job's service account `roles/storage.legacyObjectReader` on the bucket, for `inputs/` and `runs/`"));
         }
+        self.inputs_seen = Some(self.next_start);
         Ok(())
     }
 }
