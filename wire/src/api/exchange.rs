@@ -134,7 +134,7 @@ impl Api {
                 return Ok(response);
             }
             if let Some(token) = token.filter(|_| status == StatusCode::UNAUTHORIZED && !renewed) {
-                self.shared.tokens.reject(&token).await;
+                self.shared.tokens.reject(&token);
                 renewed = true;
                 continue;
             }
@@ -276,13 +276,14 @@ fn unsent_or_broken(request: &Request, source: Broken) -> Failure {
 }
 
 fn no_token(request: &Request, error: TokenError) -> Failure {
-    let again = if error.transient {
-        Again::Unacted
+    // A token server that is away is a network that is away, and no reason to log in again.
+    let (again, kind) = if error.transient {
+        (Again::Unacted, ErrorKind::Unavailable)
     } else {
-        Again::Never
+        (Again::Never, ErrorKind::Unauthenticated)
     };
     let hint = error.hint.clone();
-    let mut error = request.fail(ErrorKind::Unauthenticated).with_source(error);
+    let mut error = request.fail(kind).with_source(error);
     error.hint = hint;
     Failure::new(error, again)
 }

@@ -1,9 +1,8 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::scope::{Scope, is_google};
@@ -14,6 +13,9 @@ const MARGIN: Duration = Duration::from_mins(4);
 
 /// While an old token holds, a fetch that failed is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(15);
+
+/// Nobody waits longer for a new token while an old one holds; it comes when it comes.
+const WAIT: Duration = Duration::from_secs(3);
 
 /// Tokens and where they may go: kept until near their end, fetched once however many ask.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ struct Cache {
     source: Arc<dyn TokenSource>,
     /// Fetches that have ended, well or not.
     fetches: AtomicU64,
+    /// Held by who fetches.
+    turn: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
 }
 
@@ -65,6 +69,7 @@ impl Tokens {
         let cache = Cache {
             source,
             fetches: AtomicU64::new(0),
+            turn: Arc::default(),
             state: Mutex::default(),
         };
         Self {
@@ -84,9 +89,9 @@ impl Tokens {
     }
 
     /// Forgets a token that was refused.
-    pub(crate) async fn reject(&self, token: &Token) {
+    pub(crate) fn reject(&self, token: &Token) {
         if let Some(cache) = &self.cache {
-            let mut state = cache.state.lock().await;
+            let mut state = cache.state();
             // Somebody may have replaced it already.
             state.kept.take_if(|kept| kept.token == *token);
         }
@@ -99,18 +104,44 @@ impl Tokens {
 }
 
 impl Cache {
-    async fn token(&self) -> Result<Token, TokenError> {
+    async fn token(self: &Arc<Self>) -> Result<Token, TokenError> {
         let before = self.fetches.load(Ordering::Acquire);
-        let mut state = self.state.lock().await;
-        if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_fresh()) {
-            return Ok(kept.token.clone());
+        if let Some((token, is_fresh)) = self.kept() {
+            if is_fresh {
+                return Ok(token);
+            }
+            return Ok(self.renewed().await.unwrap_or(token));
+        }
+        let _turn = self.turn.lock().await;
+        if let Some((token, _)) = self.kept() {
+            return Ok(token);
         }
         let waited = self.fetches.load(Ordering::Acquire) != before;
-        if let Some(error) = state.failed.as_ref().filter(|_| waited) {
-            return Err(copy(error));
+        let failed = self.state().failed.as_ref().map(copy);
+        if let Some(error) = failed.filter(|_| waited) {
+            return Err(error);
         }
+        self.fetch().await
+    }
+
+    /// A new token in place of one that holds a while yet, if it comes soon and nobody else has asked for it.
+    async fn renewed(self: &Arc<Self>) -> Option<Token> {
+        let turn = self.turn.clone().try_lock_owned().ok()?;
+        let cache = Arc::clone(self);
+        let renewal = tokio::spawn(async move {
+            let fetched = cache.fetch().await;
+            drop(turn);
+            fetched
+        });
+        let renewed = tokio::time::timeout(WAIT, renewal).await;
+        renewed.ok()?.ok()?.ok()
+    }
+
+    /// To be called by whose turn it is.
+    async fn fetch(&self) -> Result<Token, TokenError> {
         let fetched = self.source.fetch().await;
         self.fetches.fetch_add(1, Ordering::Release);
+        let mut state = self.state();
         match fetched {
             Ok(token) => {
                 *state = State {
@@ -130,6 +161,17 @@ impl Cache {
             }
         }
     }
+
+    /// What is kept and not at its end, and whether it is not yet time to replace it.
+    fn kept(&self) -> Option<(Token, bool)> {
+        let state = self.state();
+        let kept = state.kept.as_ref().filter(|kept| kept.holds())?;
+        Some((kept.token.clone(), kept.is_fresh()))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Kept {
@@ -144,9 +186,9 @@ impl Kept {
         Self { token, renew_at }
     }
 
-    /// Whether it is not yet time to replace it; once it has ended, it always is.
+    /// Whether it is not yet time to replace it.
     fn is_fresh(&self) -> bool {
-        self.holds() && self.renew_at.is_none_or(|time| SystemTime::now() < time)
+        self.renew_at.is_none_or(|time| SystemTime::now() < time)
     }
 
     fn holds(&self) -> bool {
@@ -274,16 +316,47 @@ mod tests {
         }
     }
 
+    fn renew_now(tokens: &Tokens) {
+        let mut state = tokens.cache.as_ref().unwrap().state();
+        state.kept.as_mut().unwrap().renew_at = Some(SystemTime::now());
+    }
+
+    /// Gives one token, and no answer ever after.
+    #[derive(Debug)]
+    struct Hanging(AtomicU64);
+
+    #[async_trait]
+    impl TokenSource for Hanging {
+        async fn fetch(&self) -> Result<Token, TokenError> {
+            if self.0.fetch_add(1, Ordering::Relaxed) > 0 {
+                std::future::pending::<()>().await;
+            }
+            let end = SystemTime::now() + Duration::from_secs(100);
+            Ok(Token::new("first", Some(end)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_source_that_hangs_while_a_token_holds() {
+        let source = Arc::new(Hanging(AtomicU64::new(0)));
+        let tokens = Tokens::google(Arc::<Hanging>::clone(&source));
+        tokens.token_for(&storage()).await.unwrap();
+        renew_now(&tokens);
+        let begun = tokio::time::Instant::now();
+        for _ in 0..5 {
+            let got = ask_together(&tokens, 10).await;
+            assert!(got.iter().all(|got| got.as_ref().unwrap().is_some()));
+        }
+        assert_eq!(begun.elapsed(), WAIT, "one caller waited, once");
+        assert_eq!(source.0.load(Ordering::Relaxed), 2);
+    }
+
     #[tokio::test]
     async fn a_token_that_holds_outlives_a_fetch_that_fails() {
         let source = Arc::new(Once(AtomicU64::new(0), 100));
         let tokens = Tokens::google(Arc::<Once>::clone(&source));
         let first = tokens.token_for(&storage()).await.unwrap().unwrap();
-        let renew_now = async || {
-            let mut state = tokens.cache.as_ref().unwrap().state.lock().await;
-            state.kept.as_mut().unwrap().renew_at = Some(SystemTime::now());
-        };
-        renew_now().await;
+        renew_now(&tokens);
         for _ in 0..10 {
             assert_eq!(tokens.token_for(&storage()).await.unwrap().unwrap(), first);
         }
@@ -292,7 +365,7 @@ mod tests {
             2,
             "and is not asked each time"
         );
-        tokens.reject(&first).await;
+        tokens.reject(&first);
         assert!(
             tokens.token_for(&storage()).await.is_err(),
             "a refused one does not"
@@ -311,10 +384,10 @@ mod tests {
     async fn only_the_refused_token_is_forgotten() {
         let (tokens, source) = tokens(3600, false);
         let first = tokens.token_for(&storage()).await.unwrap().unwrap();
-        tokens.reject(&first).await;
+        tokens.reject(&first);
         let second = tokens.token_for(&storage()).await.unwrap().unwrap();
         assert_ne!(first, second);
-        tokens.reject(&first).await;
+        tokens.reject(&first);
         assert_eq!(tokens.token_for(&storage()).await.unwrap().unwrap(), second);
         assert_eq!(source.fetched.load(Ordering::Relaxed), 2);
     }

@@ -11,6 +11,9 @@ const HOST: &str = "metadata.google.internal";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 const FLAVOR: &str = "metadata-flavor";
 
+/// No honest answer has more bytes.
+const LARGEST: usize = 256 * 1024;
+
 /// For one request, its connection included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -60,7 +63,7 @@ impl MetadataTokens {
 
     async fn ask(&self, url: &Url) -> Result<Token, TokenError> {
         let asked_at = SystemTime::now();
-        let response = self
+        let mut response = self
             .http
             .get(url.clone())
             .header(FLAVOR, "Google")
@@ -70,10 +73,15 @@ impl MetadataTokens {
             .map_err(|error| self.unreachable(error))?;
         self.check(&response)?;
         // No cause is kept: a parser's error may quote what it could not read.
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| self.unreachable(error))?;
+        let mut body = Vec::new();
+        while body.len() < LARGEST
+            && let Some(chunk) = response
+                .chunk()
+                .await
+                .map_err(|error| self.unreachable(error))?
+        {
+            body.extend_from_slice(&chunk);
+        }
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|_| self.permanent("answered with no token"))?;
         let expires_at = asked_at.checked_add(Duration::from_secs(answer.expires_in));
