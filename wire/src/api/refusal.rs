@@ -20,6 +20,8 @@ pub(super) struct Refusal {
     message: String,
     /// The API to be enabled, such as `run.googleapis.com`.
     service: Option<String>,
+    /// In which project, by name or number.
+    project: Option<String>,
 }
 
 /// The server's words, as the cause of an [`ApiError`].
@@ -51,6 +53,7 @@ impl Refusal {
             reasons: Vec::new(),
             message: String::new(),
             service: None,
+            project: None,
         };
         match serde_json::from_slice::<Value>(body) {
             Ok(json) => refusal.take_json(&json),
@@ -80,6 +83,9 @@ impl Refusal {
                 .extend(item["reason"].as_str().map(str::to_owned));
             let service = item["metadata"]["service"].as_str();
             self.service = self.service.take().or(service.map(str::to_owned));
+            let consumer = item["metadata"]["consumer"].as_str();
+            let project = consumer.and_then(|name| name.strip_prefix("projects/"));
+            self.project = self.project.take().or(project.map(str::to_owned));
         }
         self.reasons
             .extend(error["status"].as_str().map(str::to_owned));
@@ -88,8 +94,13 @@ impl Refusal {
     /// Whether the quota project, which we need not name, is what is refused.
     pub(super) fn blames_quota_project(&self) -> bool {
         self.status == StatusCode::FORBIDDEN
-            && (self.has_reason(&["USER_PROJECT_DENIED", "CONSUMER_INVALID"])
-                || self.message.contains("serviceusage.services.use"))
+            && (self.has_reason(&[
+                "USER_PROJECT_DENIED",
+                "CONSUMER_INVALID",
+                // Perhaps the API is off in that project alone.
+                "SERVICE_DISABLED",
+                "accessNotConfigured",
+            ]) || self.message.contains("serviceusage.services.use"))
     }
 
     pub(super) fn into_failure(self, action: &str) -> Failure {
@@ -145,8 +156,11 @@ impl Refusal {
             return None;
         }
         let service = self.service.as_deref()?;
+        let project = self.project.as_ref();
+        let project = project.map(|project| format!(" --project={project}"));
         Some(format!(
-            "enable the API: `gcloud services enable {service}`"
+            "enable the API: `gcloud services enable {service}{}`",
+            project.unwrap_or_default()
         ))
     }
 
