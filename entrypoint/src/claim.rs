@@ -110,7 +110,7 @@ pub(crate) async fn claim(
     let store = Store::new(buckets.clone(), interrupt.clone(), objects);
     let (claimed, spec) = tokio::join!(
         interrupt.cut(COLLECT_UNTIL, write(&buckets.cold, &store.objects)),
-        interrupt.cut(Duration::ZERO, prepare(&buckets.cold, uri, source)),
+        interrupt.cut(Duration::ZERO, prepare(&buckets, uri, source)),
     );
     claimed.ok_or(ClaimError::Cancelled)??;
     let (spec, ahead) = match spec {
@@ -159,13 +159,14 @@ fn number(json: &[u8], index: u32) -> Option<u32> {
 
 /// The spec, and what can be begun of it by one who may turn out to be a twin: it only reads.
 async fn prepare(
-    bucket: &Bucket,
+    buckets: &Buckets,
     uri: &StartUri,
     source: Result<SpecSource, Problem>,
 ) -> (Result<Spec, Problem>, Ahead) {
-    let spec = spec(bucket, uri, source).await;
+    let spec = spec(&buckets.cold, uri, source).await;
     let inputs = spec.as_ref().map_or(&[][..], |spec| &spec.inputs);
-    let ahead = fetch::ahead(bucket, inputs);
+    // A download keeps the patience it began with, to its end.
+    let ahead = fetch::ahead(&buckets.patient, inputs);
     (spec, ahead)
 }
 

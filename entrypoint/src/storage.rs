@@ -55,7 +55,7 @@ const CHUNK: usize = 4 << 20;
 pub(crate) struct Buckets {
     /// For the first reads: a job that is not set up should say so soon.
     pub(crate) cold: Bucket,
-    patient: Bucket,
+    pub(crate) patient: Bucket,
     hurried: Bucket,
 }
 
