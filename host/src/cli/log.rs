@@ -21,6 +21,8 @@ pub(super) fn start(env: &Environment) -> Result<(), Error> {
     })?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Whoever reads no more is not told so, which would end us.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .finish();
