@@ -11,6 +11,9 @@ use super::failure;
 /// For one request, its connection included.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// No honest answer has more bytes.
+const LARGEST: usize = 256 * 1024;
+
 /// A server's words are worth no more.
 const WORDS: usize = 300;
 
@@ -29,9 +32,14 @@ pub(super) enum Refusal {
 /// Asks; no secret of the question is repeated in what comes back.
 pub(super) async fn ask(request: RequestBuilder, secrets: &[&str]) -> Result<Value, Refusal> {
     let sent = request.timeout(TIMEOUT).send().await;
-    let response = sent.map_err(unreachable)?;
+    let mut response = sent.map_err(unreachable)?;
     let status = response.status();
-    let body = response.bytes().await.map_err(unreachable)?;
+    let mut body = Vec::new();
+    while body.len() < LARGEST
+        && let Some(chunk) = response.chunk().await.map_err(unreachable)?
+    {
+        body.extend_from_slice(&chunk);
+    }
     // No cause is kept: a parser's error may quote what it could not read.
     let json: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status.is_success() {

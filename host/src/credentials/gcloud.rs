@@ -10,8 +10,24 @@ use wire::token::{Token, TokenError};
 
 use super::failure;
 
-/// gcloud does not say when its token ends. It makes a new one, of an hour, whenever it is asked; a cautious half.
-const LASTS: Duration = Duration::from_mins(30);
+/// gcloud does not say when its token ends. Of application default credentials it makes a new one, of an hour, whenever
+/// it is asked; a cautious half.
+const NEW: Duration = Duration::from_mins(30);
+
+/// Of who has logged in to it, it prints the one it has until five minutes before its end.
+const KEPT: Duration = Duration::from_secs(270);
+
+/// What it says, among much else, where the network is to blame.
+const AWAY: &[&str] = &[
+    "connection",
+    "max retries exceeded",
+    "name resolution",
+    "network is unreachable",
+    "timed out",
+    "unable to find the server",
+    "502",
+    "503",
+];
 
 /// An answer is worth no more.
 const WORDS: usize = 300;
@@ -75,7 +91,11 @@ impl Gcloud {
                 ..failure(format!("`gcloud {}` printed no token", words.join(" ")))
             });
         }
-        Ok(Token::new(said, asked_at.checked_add(LASTS)))
+        let lasts = match self.print {
+            Print::Own => KEPT,
+            Print::Default(_) => NEW,
+        };
+        Ok(Token::new(said, asked_at.checked_add(lasts)))
     }
 
     /// Who it says it is.
@@ -98,6 +118,8 @@ impl Gcloud {
         let done = Command::new(&self.program)
             .args(words)
             .stdin(Stdio::null())
+            // A Ctrl-C means the run, whose cancel takes a token.
+            .process_group(0)
             .kill_on_drop(true)
             .output()
             .await;
@@ -109,8 +131,10 @@ impl Gcloud {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
         Err(TokenError {
             hint: Some(self.hint().to_owned()),
+            transient: AWAY.iter().any(|words| said.contains(words)),
             source: Some(last_words(&output.stderr).into()),
             ..failure(format!("`gcloud {}` failed", words.join(" ")))
         })

@@ -91,7 +91,7 @@ impl Target {
                 "there is no such account: `gcloud iam service-accounts describe {account}`"
             ),
             (403, _) => format!(
-                "its owner lets you: `gcloud iam service-accounts add-iam-policy-binding {account} --member=user:$(gcloud config get-value account) --role=roles/iam.serviceAccountTokenCreator`"
+                "ask its owner to let you: `gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU --role=roles/iam.serviceAccountTokenCreator`"
             ),
             _ => "log in again: `gcloud auth application-default login`".to_owned(),
         };

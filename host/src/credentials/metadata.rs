@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use wire::token::TokenError;
 
 use super::failure;
@@ -13,32 +14,36 @@ const FLAVOR: &str = "metadata-flavor";
 /// It is near, or it is not there.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A machine that has just started may need more than one.
+const TRIES: u32 = 3;
+
+/// What was heard from where a metadata server may be.
+enum Heard {
+    Account(String),
+    /// There is one, and it cannot answer now.
+    Busy(StatusCode),
+    Nothing,
+}
+
 /// The email of the default account; `None` where there is no such server and none was named.
 pub(super) async fn account(
     http: &reqwest::Client,
     host: Option<&str>,
 ) -> Result<Option<String>, TokenError> {
-    let url = format!(
-        "http://{}/computeMetadata/v1/instance/service-accounts/default/email",
-        host.unwrap_or(HOST)
-    );
-    let asked = http
-        .get(url)
-        .header(FLAVOR, "Google")
-        .timeout(TIMEOUT)
-        .send()
-        .await;
-    let genuine = asked.ok().filter(|answer| {
-        let flavor = answer.headers().get(FLAVOR);
-        answer.status().is_success() && flavor.is_some_and(|value| value == "Google")
-    });
-    let email = match genuine {
-        Some(answer) => answer.text().await.ok(),
-        None => None,
-    };
-    match (email, host) {
-        (Some(email), _) => Ok(Some(email.trim().to_owned())),
-        (None, Some(host)) => Err(TokenError {
+    let mut heard = Heard::Nothing;
+    for _ in 0..TRIES {
+        heard = ask(http, host.unwrap_or(HOST)).await;
+        if let Heard::Account(email) = heard {
+            return Ok(Some(email));
+        }
+    }
+    match (heard, host) {
+        // Who is there, and says so, is not passed over for somebody else's credentials.
+        (Heard::Busy(status), _) => Err(TokenError {
+            transient: true,
+            ..failure(format!("the metadata server answered {status}"))
+        }),
+        (_, Some(host)) => Err(TokenError {
             hint: Some(
                 "`unset GCE_METADATA_HOST`, unless this is a machine of Google's".to_owned(),
             ),
@@ -46,6 +51,26 @@ pub(super) async fn account(
                 "no metadata server with a service account answers at `{host}`"
             ))
         }),
-        (None, None) => Ok(None),
+        (_, None) => Ok(None),
+    }
+}
+
+async fn ask(http: &reqwest::Client, host: &str) -> Heard {
+    let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/email");
+    let asked = http.get(url).header(FLAVOR, "Google").timeout(TIMEOUT);
+    let Ok(answer) = asked.send().await else {
+        return Heard::Nothing;
+    };
+    let flavor = answer.headers().get(FLAVOR);
+    if flavor.is_none_or(|value| value != "Google") {
+        return Heard::Nothing;
+    }
+    let status = answer.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Heard::Busy(status);
+    }
+    match answer.text().await {
+        Ok(email) if status.is_success() => Heard::Account(email.trim().to_owned()),
+        _ => Heard::Nothing,
     }
 }

@@ -42,8 +42,8 @@ pub(crate) struct GoogleCredentials {
 struct Found {
     http: reqwest::Client,
     source: Source,
-    /// Whom to act as.
-    target: Option<Target>,
+    /// Whom to act as, one through the other.
+    targets: Vec<Target>,
 }
 
 /// Who or what gives tokens.
@@ -81,7 +81,7 @@ impl GoogleCredentials {
             }
             Source::Gcloud(gcloud) => gcloud.identity().await,
         };
-        Ok(match &found.target {
+        Ok(match found.targets.last() {
             Some(target) => format!(
                 "service account `{}`, impersonated by {source}",
                 target.account()
@@ -111,16 +111,16 @@ impl TokenSource for GoogleCredentials {
 
 impl Found {
     async fn token(&self) -> Result<Token, TokenError> {
-        let token = match &self.source {
+        let mut token = match &self.source {
             Source::Key(key, _) => key.token(&self.http).await,
             Source::User(user, _) => user.token(&self.http).await,
             Source::Metadata(metadata, _) => metadata.fetch().await,
             Source::Gcloud(gcloud) => gcloud.token().await,
         }?;
-        match &self.target {
-            Some(target) => target.token(&self.http, &token).await,
-            None => Ok(token),
+        for target in &self.targets {
+            token = target.token(&self.http, &token).await?;
         }
+        Ok(token)
     }
 }
 
@@ -130,14 +130,11 @@ async fn find(places: &Credentials) -> Result<Found, TokenError> {
         ..failure("cannot set up TLS")
     })?;
     let (source, target) = source(&http, places).await?;
-    let target = match &places.impersonate {
-        Some(account) => Some(Target::account_of(account)?),
-        None => target,
-    };
+    let named = places.impersonate.as_deref().map(Target::account_of);
     Ok(Found {
         http,
         source,
-        target,
+        targets: target.into_iter().chain(named.transpose()?).collect(),
     })
 }
 

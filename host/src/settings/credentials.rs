@@ -65,7 +65,10 @@ pub(super) fn quota_project(env: &Environment) -> Option<String> {
         quota_project_id: Option<String>,
     }
     let of_file = || {
-        let json = fs_err::read(Credentials::of(env).file()?).ok()?;
+        let credentials = Credentials::of(env);
+        // What comes through a pipe can be read once, and is more than this.
+        let file = credentials.file().filter(|file| file.is_file())?;
+        let json = fs_err::read(file).ok()?;
         serde_json::from_slice::<File>(&json).ok()?.quota_project_id
     };
     env.text("GOOGLE_CLOUD_QUOTA_PROJECT").or_else(of_file)
