@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::arguments::PlaceArguments;
 use super::coming_back::{interruptible, print_json};
+use super::core_files;
 use super::human;
 use super::run_command::here;
 use crate::doctor::{Finding, Status, examine};
@@ -31,7 +32,7 @@ pub(super) fn doctor(arguments: DoctorArguments, env: &Environment) -> Result<i3
     let wishes = arguments.place.into_wishes()?;
     let from = here()?;
     interruptible(async move {
-        let findings = Box::pin(examine(&wishes, env, &from)).await;
+        let findings = Box::pin(examine(&wishes, env, &from, core_files::forbid)).await;
         let with = |status| findings.iter().filter(|f| f.status == status).count();
         let (failures, warnings) = (with(Status::Failure), with(Status::Warning));
         let code = if failures > 0 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::join;
 use wire::api::RetryConfig;
 
-use super::finding::in_time;
+use super::finding::{FOR_CREDENTIALS, PATIENCE, in_time, look_in_time, within};
 use super::{Finding, Status, bucket, credentials, entrypoint, jobs, network, secrets, services};
 use crate::session::Connection;
 use crate::settings::Cloud;
@@ -35,11 +35,11 @@ pub(super) async fn examine(cloud: &Cloud, data_dir: &Path) -> Vec<Finding> {
         return findings;
     }
     let (services, settings, rights, jobs, entrypoint) = join!(
-        in_time("apis", services::examine(cloud, &connection)),
+        look_in_time("apis", services::examine(cloud, &connection)),
         in_time("bucket", bucket::settings(cloud, &connection)),
         in_time("bucket.rights", bucket::rights(&connection)),
-        in_time("jobs", jobs_and_secrets(cloud, &connection)),
-        in_time(
+        jobs_and_secrets(cloud, &connection),
+        look_in_time(
             "entrypoint",
             entrypoint::examine(cloud, &connection, data_dir)
         ),
@@ -49,10 +49,12 @@ pub(super) async fn examine(cloud: &Cloud, data_dir: &Path) -> Vec<Finding> {
 }
 
 async fn access(cloud: &Cloud, connection: &Connection) -> Vec<Finding> {
+    let credentials = credentials::examine(cloud, connection);
     let (credentials, network) = join!(
-        in_time("credentials", credentials::examine(cloud, connection)),
+        within(FOR_CREDENTIALS, "credentials", credentials),
         in_time("network", network::examine(connection)),
     );
+    let credentials = credentials.unwrap_or_else(|late| vec![late]);
     // No network, no token: then that is not the credentials' fault.
     let unreachable = network.iter().any(|f| f.status == Status::Failure);
     if unreachable {
@@ -63,10 +65,14 @@ async fn access(cloud: &Cloud, connection: &Connection) -> Vec<Finding> {
 
 /// What jobs refer to is known once they are read.
 async fn jobs_and_secrets(cloud: &Cloud, connection: &Connection) -> Vec<Finding> {
-    let read = jobs::read(cloud, connection).await;
+    let reading = within(PATIENCE, "jobs", jobs::read(cloud, connection)).await;
+    let read = match reading {
+        Ok(read) => read,
+        Err(late) => return vec![late],
+    };
     let (jobs, secrets) = join!(
-        jobs::examine(connection, &read),
-        secrets::examine(cloud, connection, &read),
+        in_time("jobs", jobs::examine(connection, &read)),
+        look_in_time("secrets", secrets::examine(cloud, connection, &read)),
     );
     [jobs, secrets].concat()
 }

@@ -8,7 +8,10 @@ use wire::api::{ApiError, ErrorKind};
 use crate::error::{Error, chain};
 
 /// An answer that does not come is a finding, too.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// For credentials, longer than a run would wait for them: gcloud alone may take many seconds.
+pub(super) const FOR_CREDENTIALS: Duration = Duration::from_secs(70);
 
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,9 +80,9 @@ impl Finding {
         Self::of_error(check, &Error::api(doing)(error))
     }
 
-    /// A call that only this makes: not being allowed it is no failure.
+    /// A call that only this makes: not being allowed it, or not getting there, is no failure.
     pub(super) fn of_look(check: impl Into<String>, error: ApiError) -> Self {
-        let only_ours = matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Invalid);
+        let only_ours = !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unauthenticated);
         let finding = Self::of_call(check, error);
         Self {
             status: if only_ours {
@@ -101,10 +104,36 @@ impl Finding {
 
 /// What comes of some work, unless it takes too long.
 pub(super) async fn in_time(check: &str, work: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    let done = tokio::time::timeout(PATIENCE, work).await;
-    done.unwrap_or_else(|_elapsed| {
-        let says = format!("no answer in {} s", PATIENCE.as_secs());
-        let hint = "a proxy or a firewall may swallow it: `sortie doctor` with `SORTIE_LOG=debug` says more";
-        vec![Finding::failure(check, says).with_hint(hint)]
+    within(PATIENCE, check, work)
+        .await
+        .unwrap_or_else(|late| vec![late])
+}
+
+/// Likewise, for what no run asks for.
+pub(super) async fn look_in_time(
+    check: &str,
+    work: impl Future<Output = Vec<Finding>>,
+) -> Vec<Finding> {
+    let looked = within(PATIENCE, check, work).await;
+    looked.unwrap_or_else(|late| {
+        vec![Finding {
+            status: Status::Unknown,
+            ..late
+        }]
+    })
+}
+
+/// The work's own answer, or that there is none yet.
+pub(super) async fn within<T>(
+    patience: Duration,
+    check: &str,
+    work: impl Future<Output = T>,
+) -> Result<T, Finding> {
+    let done = tokio::time::timeout(patience, work).await;
+    done.map_err(|_elapsed| {
+        let says = format!("no answer in {} s", patience.as_secs());
+        let hint =
+            "a proxy or a firewall may swallow it: `SORTIE_LOG=debug sortie doctor` says more";
+        Finding::failure(check, says).with_hint(hint)
     })
 }

@@ -115,6 +115,17 @@ fn again(error: &ApiError) -> ApiError {
     }
 }
 
+/// As gcloud is told of it: `projects/P/locations/R/jobs/J`.
+fn place(definition: &Value) -> String {
+    let name = definition["name"].as_str().unwrap_or_default();
+    match name.split('/').collect::<Vec<_>>()[..] {
+        ["projects", project, "locations", region, ..] => {
+            format!(" --region={region} --project={project}")
+        }
+        _ => String::new(),
+    }
+}
+
 fn shape(check: &str, read: &Read, definition: &Value) -> Finding {
     let job = &read.job;
     let task = read.task().unwrap_or(&Value::Null);
@@ -128,7 +139,10 @@ fn shape(check: &str, read: &Read, definition: &Value) -> Finding {
                 why.unwrap_or("Cloud Run does not say why")
             ),
         )
-        .with_hint(format!("`gcloud run jobs describe {job}` says more"));
+        .with_hint(format!(
+            "`gcloud run jobs describe {job}{}` says more",
+            place(definition)
+        ));
     }
     if let Some(broken) = broken(read, container) {
         let hint = "`terraform -chdir=terraform apply` makes the job anew";

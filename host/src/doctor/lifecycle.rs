@@ -16,8 +16,19 @@ pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
         .flatten()
         .filter(|rule| rule["action"]["type"] == "Delete")
         .map(|rule| &rule["condition"])
+        .filter(|condition| !is_of_the_dead(condition))
         .collect();
     vec![inputs(&rules), runs(&rules)]
+}
+
+/// Whether it never comes true of an object that is there.
+fn is_of_the_dead(condition: &Value) -> bool {
+    const DEAD: &[&str] = &[
+        "numNewerVersions",
+        "daysSinceNoncurrentTime",
+        "noncurrentTimeBefore",
+    ];
+    condition["isLive"] == false || DEAD.iter().any(|name| !condition[*name].is_null())
 }
 
 fn inputs(rules: &[&Value]) -> Finding {
@@ -96,6 +107,13 @@ mod tests {
         ] {
             let found = statuses(&json!([rule]));
             assert_eq!(found[0], Status::Failure, "{rule}");
+        }
+        for dead in [
+            json!({"age": 30, "isLive": false}),
+            json!({"age": 30, "numNewerVersions": 3}),
+        ] {
+            let found = statuses(&json!([dead]));
+            assert_eq!(found, [Status::Warning, Status::Warning], "{dead}");
         }
         let both = json!([{"age": 30, "daysSinceCustomTime": 14}]);
         assert_eq!(statuses(&both)[0], Status::Ok, "both must come true");

@@ -20,7 +20,15 @@ use std::path::Path;
 use crate::settings::{Environment, Place, Settings, Wishes, data_dir};
 
 /// Everything that was looked at. What is of this machine works without a network.
-pub async fn examine(wishes: &Wishes, env: &Environment, from: &Path) -> Vec<Finding> {
+///
+/// `before_the_cloud` is called between the two, before there is any token in this process: who may not be dumped
+/// cannot try a sandbox, and who holds tokens should not be.
+pub async fn examine(
+    wishes: &Wishes,
+    env: &Environment,
+    from: &Path,
+    before_the_cloud: impl FnOnce(),
+) -> Vec<Finding> {
     let settings = Settings::resolve_place(wishes, env, from);
     let mut findings = vec![settled::program()];
     findings.extend(settled::examine(&settings));
@@ -31,6 +39,7 @@ pub async fn examine(wishes: &Wishes, env: &Environment, from: &Path) -> Vec<Fin
     if let Ok(settings) = &settings
         && let Place::Cloud(cloud) = &settings.place
     {
+        before_the_cloud();
         findings.extend(Box::pin(cloud::examine(cloud, &settings.data_dir)).await);
     }
     findings

@@ -36,6 +36,7 @@ async fn one(cloud: &Cloud, connection: &Connection, secret: &str, version: &str
     } else {
         format!("projects/{project}/secrets/{secret}")
     };
+    let project = full.split('/').nth(1).unwrap_or(project);
     let path = format!("/v1/{full}/versions/{version}");
     let url = if connection.google.is_some() {
         Connection::google_url("secretmanager.googleapis.com", &path)
@@ -50,17 +51,34 @@ async fn one(cloud: &Cloud, connection: &Connection, secret: &str, version: &str
         Ok(answer) if answer["state"] == "ENABLED" => {
             Finding::ok(check, format!("version `{version}` is there"))
         }
-        Ok(_) => Finding::failure(check, format!("version `{version}` is not enabled")).with_hint(
-            format!("`gcloud secrets versions enable {version} --secret={short} --project={project}`"),
-        ),
+        Ok(answer) if answer["state"] == "DESTROYED" => {
+            Finding::failure(check, format!("version `{version}` is destroyed"))
+                .with_hint(add(short, project))
+        }
+        Ok(answer) => {
+            let number = answer["name"]
+                .as_str()
+                .and_then(|name| name.rsplit('/').next());
+            let number = number.unwrap_or(version);
+            Finding::failure(check, format!("version `{version}` is not enabled")).with_hint(
+                format!(
+                    "`gcloud secrets versions enable {number} --secret={short} --project={project}`"
+                ),
+            )
+        }
         Err(error) if error.kind == ErrorKind::NotFound => {
-            Finding::failure(check, format!("it has no version `{version}`")).with_hint(format!(
-                "`printf %s \"$VALUE\" | gcloud secrets versions add {short} --data-file=- --project={project}`"
-            ))
+            Finding::failure(check, format!("it has no version `{version}`"))
+                .with_hint(add(short, project))
         }
         Err(error) if error.kind == ErrorKind::Forbidden => {
             Finding::unknown(check, "not for you to see, which is as it should be")
         }
         Err(error) => Finding::of_look(check, error),
     }
+}
+
+fn add(secret: &str, project: &str) -> String {
+    format!(
+        "`printf %s \"$VALUE\" | gcloud secrets versions add {secret} --data-file=- --project={project}`"
+    )
 }
