@@ -70,7 +70,11 @@ impl Found {
             FileType::Directory => (Kind::Directory, Stamp::default(), Vec::new()),
             FileType::Symlink => {
                 let target = readlinkat(parent, name, Vec::new());
-                let target = target.map_err(|error| Error::read(place.on_disk(path), error))?;
+                let target = target.map_err(|errno| match errno {
+                    // It is no link any more.
+                    Errno::INVAL => Error::gone_or(place.on_disk(path), Errno::NOENT),
+                    errno => Error::gone_or(place.on_disk(path), errno),
+                })?;
                 (Kind::Link, Stamp::default(), target.into_bytes())
             }
             special => {

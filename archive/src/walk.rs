@@ -47,7 +47,11 @@ pub(crate) fn walk(
                 let threads = thread::available_parallelism()
                     .map_or(1, usize::from)
                     .min(MAX_THREADS);
-                helpers.extend((1..threads).map(|_| scope.spawn(|| walk.work(|_| {}))));
+                // Where no thread is to be had, those that are there do it all.
+                helpers.extend((1..threads).map_while(|_| {
+                    let builder = thread::Builder::new().name("walk".to_owned());
+                    builder.spawn_scoped(scope, || walk.work(|_| {})).ok()
+                }));
             }
         });
         let theirs = helpers.into_iter().map(joined);
@@ -78,6 +82,18 @@ struct Walk<'a> {
     changed: Condvar,
 }
 
+/// Dropped by a panic: then nobody waits for a directory that will never be listed.
+struct Alarm<'a>(&'a Walk<'a>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        queue.busy -= 1;
+        queue.waiting.clear();
+        self.0.changed.notify_all();
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     /// Paths of directories that nobody has listed yet.
@@ -95,7 +111,9 @@ impl Walk<'_> {
         let mut handles = Handles::new(self.root);
         while let Some(path) = self.take() {
             let mut below = Vec::new();
+            let alarm = Alarm(self);
             let result = self.list(&mut handles, path, &mut found, &mut below);
+            std::mem::forget(alarm);
             listed(self.give(below, result.err()));
         }
         found

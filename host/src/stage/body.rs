@@ -53,7 +53,7 @@ enum Coming {
 impl Again {
     pub(super) async fn pieces(&self) -> Result<Pieces, Error> {
         let stream = self.machine.stream().await?;
-        let (sender, coming) = mpsc::channel(self.machine.threads);
+        let (sender, coming) = mpsc::channel(self.machine.queue());
         let reading = Reading {
             machine: self.machine.clone(),
             name: self.name.clone(),

@@ -15,6 +15,9 @@ use crate::error::Error;
 /// `customTime` is moved forward on a hit, but not more often than this.
 const TOUCH_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
+/// So often a pack is sent, whoever or whatever comes between.
+const TRIES: u32 = 3;
+
 impl Destination for Bucket {
     async fn look(&self, digest: &Digest) -> Result<Standing, Error> {
         let found = find(self, digest).await?;
@@ -41,7 +44,7 @@ impl Destination for Bucket {
     ) -> Result<Placed, Error> {
         let object = names::pack(&digest.md5);
         let mut placed = Placed::default();
-        for _ in 0..3 {
+        for tries in 1..=TRIES {
             let precondition = match standing {
                 Standing::Hit => return Ok(placed),
                 Standing::Absent => Precondition::Absent,
@@ -59,10 +62,13 @@ impl Destination for Bucket {
                 // Somebody else was faster, or we may not overwrite: what is there now decides.
                 Err(Error::Api { source, .. }) if lost_the_race(&source) => {
                     standing = self.look_and_keep(digest).await?;
-                    if standing == Standing::Absent {
+                    // What stood in the way may be gone by now; a right that is missing is missing.
+                    if standing == Standing::Absent && source.kind == ErrorKind::Forbidden {
                         return Err(cannot_upload(name)(*source));
                     }
                 }
+                // The pack is still here, to be sent anew.
+                Err(Error::Api { source, .. }) if is_lost(&source) && tries < TRIES => {}
                 Err(error) => return Err(error),
             }
         }
@@ -172,6 +178,11 @@ fn lost_the_race(error: &ApiError) -> bool {
         error.kind,
         ErrorKind::Exists | ErrorKind::Precondition | ErrorKind::Forbidden
     )
+}
+
+/// What is under way in the bucket is of no use any more, and a new beginning may be.
+fn is_lost(error: &ApiError) -> bool {
+    matches!(error.kind, ErrorKind::SessionLost | ErrorKind::Corrupt)
 }
 
 fn cannot_upload(name: &str) -> impl FnOnce(ApiError) -> Error {

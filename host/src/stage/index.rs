@@ -5,6 +5,8 @@
 //! index says is believed only where the bucket has that very pack; anything else is read. So a damaged index costs time,
 //! and no more.
 //!
+//! On file systems that other machines may write to there is none: they show old times for a while.
+//!
 //! What it cannot see: a program that keeps a file mapped and writes to it without a fault (the kernel notes the first
 //! write since the page was last written back, not each); a filesystem that keeps neither inodes nor times of change; a
 //! clock that is set back to the very second of an earlier change on a filesystem that keeps whole seconds.
@@ -64,6 +66,9 @@ impl Index {
     /// Never fails: what cannot be used is as good as nothing.
     pub(super) fn open(dir: &Path, input: &InputSource) -> Self {
         let root = std::fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
+        if is_remote(&root) {
+            return Self::default();
+        }
         let mut hash = Sha256::new();
         hash.update(root.as_os_str().as_encoded_bytes());
         hash.update([0]);
@@ -132,6 +137,39 @@ pub(super) fn see(plan: &PackPlan<'_>, began: SystemTime) -> Seen {
         fingerprint: plan.fingerprint(),
         settled: plan.settled().is_none_or(|settled| settled < began),
     }
+}
+
+/// Whether another machine may write there: then what a scan sees of a file may be older than the file.
+#[cfg(target_os = "linux")]
+fn is_remote(root: &Path) -> bool {
+    /// NFS, SMB in its three ages, FUSE, 9P, AFS twice, Ceph, Coda, GFS2, Lustre, OCFS2.
+    const KINDS: &[u32] = &[
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x0102_1997,
+        0x5346_414f,
+        0x6b41_4653,
+        0x00c3_6400,
+        0x7375_7245,
+        0x0116_1970,
+        0x0bd0_0bd0,
+        0x7461_636f,
+    ];
+    // The kinds are 32 bits wide, in whatever type the system has for them.
+    rustix::fs::statfs(root).is_ok_and(|stat| {
+        let kind = stat.f_type.to_le_bytes();
+        KINDS
+            .iter()
+            .any(|known| kind.starts_with(&known.to_le_bytes()))
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_remote(_root: &Path) -> bool {
+    false
 }
 
 fn read(path: &Path) -> io::Result<HashMap<String, Digest>> {

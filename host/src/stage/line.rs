@@ -27,7 +27,18 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// What changes under the scan itself is scanned again, a few times.
     pub(super) async fn of(source: &InputSource) -> Result<Self, Error> {
+        for _ in 1..SCANS {
+            match Self::once(source).await {
+                Err(error) if is_changed(&error) => {}
+                done => return done,
+            }
+        }
+        Self::once(source).await
+    }
+
+    async fn once(source: &InputSource) -> Result<Self, Error> {
         let began = SystemTime::now();
         let InputSource { name, path } = source.clone();
         let scanned = blocking(move || Tree::scan(&name.0, &path)).await?;
@@ -75,10 +86,7 @@ impl<D: Destination> Line<D> {
     pub(super) async fn send(&self, mut scan: Scan) -> Result<Sent, Error> {
         for _ in 1..SCANS {
             match self.send_once(&scan).await {
-                Err(Error::Pack {
-                    source: archive::Error::Changed { .. },
-                    ..
-                }) => scan = Scan::of(&scan.source).await?,
+                Err(error) if is_changed(&error) => scan = Scan::of(&scan.source).await?,
                 done => return done,
             }
         }
@@ -93,9 +101,19 @@ impl<D: Destination> Line<D> {
     }
 
     /// Looks what the destination lacks; sends nothing.
-    pub(super) async fn survey(&self, scan: Scan) -> Result<Vec<Dealt>, Error> {
-        let (index, seen, planned) = self.plan(&scan).await?;
-        let dealt = self.packs(&scan).survey(planned).await?;
+    pub(super) async fn survey(&self, mut scan: Scan) -> Result<Vec<Dealt>, Error> {
+        for _ in 1..SCANS {
+            match self.survey_once(&scan).await {
+                Err(error) if is_changed(&error) => scan = Scan::of(&scan.source).await?,
+                done => return done,
+            }
+        }
+        self.survey_once(&scan).await
+    }
+
+    async fn survey_once(&self, scan: &Scan) -> Result<Vec<Dealt>, Error> {
+        let (index, seen, planned) = self.plan(scan).await?;
+        let dealt = self.packs(scan).survey(planned).await?;
         self.remember(index, seen, &dealt).await?;
         Ok(dealt)
     }
@@ -193,6 +211,16 @@ impl Sent {
             sent_bytes: self.bytes,
         });
     }
+}
+
+fn is_changed(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pack {
+            source: archive::Error::Changed { .. },
+            ..
+        }
+    )
 }
 
 fn address(digest: &Digest) -> Pack {

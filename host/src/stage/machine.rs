@@ -20,8 +20,15 @@ pub(super) const FRAME: usize = 4096;
 /// Blocks for packs that are held whole: the largest, and some for each core.
 const HELD_BLOCKS: usize = 12;
 const BLOCKS_PER_CORE: usize = 8;
-/// Machines with very many cores have better uses for their memory.
+/// Machines with very many cores have better uses for them, and for their memory: that of no more than so many is used.
 const MAX_CORES: usize = 32;
+const MAX_CORES_WITH_ROOM: usize = 8;
+
+/// Large packs read at once, for their digests or again; each has a file open, and all directories above it.
+const MAX_LARGE: usize = 4;
+
+/// Questions to the destination at once.
+const CALLS: usize = 32;
 
 /// Shared by all inputs of a run.
 #[derive(Debug)]
@@ -32,6 +39,9 @@ pub(super) struct Machine {
     room: Arc<Semaphore>,
     /// Large packs that are compressed while they are read again. Few, so that they leave the rest alone.
     streams: Arc<Semaphore>,
+    /// Large packs that are read for their digests.
+    readers: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
     spares: Arc<Spares>,
     presses: Mutex<Vec<Press>>,
     begun: Instant,
@@ -46,8 +56,12 @@ impl Machine {
         Arc::new(Self {
             threads,
             cores: Arc::new(Semaphore::new(threads)),
-            room: Arc::new(Semaphore::new(HELD_BLOCKS + BLOCKS_PER_CORE * threads)),
-            streams: Arc::new(Semaphore::new((threads / 2).max(1))),
+            room: Arc::new(Semaphore::new(
+                HELD_BLOCKS + BLOCKS_PER_CORE * threads.min(MAX_CORES_WITH_ROOM),
+            )),
+            streams: Arc::new(Semaphore::new((threads / 2).clamp(1, MAX_LARGE))),
+            readers: Arc::new(Semaphore::new(threads.min(MAX_LARGE))),
+            calls: Arc::new(Semaphore::new(CALLS)),
             spares: Arc::default(),
             presses: Mutex::default(),
             begun: Instant::now(),
@@ -81,6 +95,21 @@ impl Machine {
     /// Waits until one more large pack may be compressed.
     pub(super) async fn stream(&self) -> Result<OwnedSemaphorePermit, Error> {
         acquire(&self.streams, 1).await
+    }
+
+    /// Waits until one more large pack may be opened for its digest.
+    pub(super) async fn reader(&self) -> Result<OwnedSemaphorePermit, Error> {
+        acquire(&self.readers, 1).await
+    }
+
+    /// Waits until one more question may be asked.
+    pub(super) async fn call(&self) -> Result<OwnedSemaphorePermit, Error> {
+        acquire(&self.calls, 1).await
+    }
+
+    /// Blocks of one large pack that wait to be taken.
+    pub(super) fn queue(&self) -> usize {
+        self.threads.min(MAX_LARGE)
     }
 
     /// A block beside the room: of those that are in work on a core, or belong to a stream.

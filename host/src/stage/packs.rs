@@ -97,7 +97,7 @@ impl<D: Destination> Packs<D> {
 
     async fn deliver(self, pack: Planned) -> Result<Dealt, Error> {
         let looked = match &pack.known {
-            Some(known) => Some((known, self.destination.look_and_keep(known).await?)),
+            Some(known) => Some((known, self.look_and_keep(known).await?)),
             None => None,
         };
         if let Some((known, Standing::Hit)) = looked {
@@ -109,7 +109,7 @@ impl<D: Destination> Packs<D> {
         let (digest, held) = self.read(&pack).await?;
         let standing = match looked {
             Some((known, standing)) if *known == digest => standing,
-            _ => self.destination.look_and_keep(&digest).await?,
+            _ => self.look_and_keep(&digest).await?,
         };
         let fate = if standing == Standing::Hit {
             Fate::Hit
@@ -124,12 +124,20 @@ impl<D: Destination> Packs<D> {
         Ok(Dealt { digest, fate })
     }
 
+    async fn look_and_keep(&self, digest: &Digest) -> Result<Standing, Error> {
+        let _call = self.machine.call().await?;
+        self.destination.look_and_keep(digest).await
+    }
+
     async fn look_for(self, pack: Planned) -> Result<Dealt, Error> {
         let digest = match &pack.known {
             Some(known) => known.clone(),
             None => self.hash(&pack).await?,
         };
-        let fate = match self.destination.look(&digest).await? {
+        let call = self.machine.call().await?;
+        let standing = self.destination.look(&digest).await?;
+        drop(call);
+        let fate = match standing {
             Standing::Hit => Fate::Hit,
             _ => Fate::Missing,
         };
@@ -167,6 +175,7 @@ impl<D: Destination> Packs<D> {
 
     /// Block by block, so that a large pack shares the cores, and can be given up.
     async fn hash(&self, pack: &Planned) -> Result<Digest, Error> {
+        let _one = self.machine.reader().await?;
         let opened = PackReader::open(self.tree.clone(), pack.range.clone());
         let mut reader: PackReader<_, Address> = opened.map_err(|source| self.error(source))?;
         loop {

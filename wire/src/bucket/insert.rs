@@ -79,6 +79,8 @@ impl Bucket {
         digest: &Digest,
     ) -> Result<ObjectMeta, ApiError> {
         let mut retry = self.api.retry();
+        // However long a slow line takes for the body: only failing is limited.
+        retry.progressed();
         let made = self.api.json_with::<Resource>(request, &mut retry).await;
         match made {
             Ok(resource) => verified(&request.action, resource.into(), digest),
