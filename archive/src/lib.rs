@@ -15,7 +15,8 @@
 //! - Packs are cut by the hash of the path of their last entry, between 4 and 16 MiB; a file over 16 MiB is a pack of
 //!   its own.
 //!
-//! All this decides the addresses, and the tests fix the bytes. The gzip around a tar may be any.
+//! All this decides the addresses, and the tests fix the bytes. The gzip around a tar may be any; ours has members of
+//! 1 MiB of the tar, which say how long they are ([`Press`]).
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod gzip;
 mod handles;
 mod left_out;
 mod listing;
+mod member;
 mod name;
 mod outputs;
 mod plan;
@@ -44,6 +46,7 @@ pub use digest::{Address, Checksum, Digest, Hash, Proof};
 pub use error::Error;
 pub use gzip::PackWriter;
 pub use left_out::LeftOut;
+pub use member::{BLOCK, FRAME, Press};
 pub use name::{printable, steers};
 pub use outputs::{PackedOutputs, pack_outputs};
 pub use plan::PackPlan;
@@ -52,5 +55,5 @@ pub use record::Kind;
 pub use removal::remove_tree;
 pub use stamp::Stamp;
 pub use tree::{Entry, Tree};
-pub use unpack::{Links, Policy, Refuse, Unpacked, Unpacker};
+pub use unpack::{Gunzip, Links, Policy, Refuse, Unpacked, Unpacker};
 pub use warning::Warning;

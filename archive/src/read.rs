@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use crate::digest::{Address, Hash};
+use crate::digest::{Address, HASHED, Hash};
 use crate::error::Error;
 use crate::handles::Handles;
 use crate::record::{BLOCK, END, Kind};
@@ -91,8 +91,9 @@ impl<T: Deref<Target = Tree>, H: Hash> PackReader<T, H> {
             };
             used += count;
             if used - hashed >= STEP {
-                self.hash.update(&buffer[hashed..used]);
-                hashed = used;
+                let whole = used - used % HASHED;
+                self.hash.update(&buffer[hashed..whole]);
+                hashed = whole;
             }
         }
         self.hash.update(&buffer[hashed..used]);

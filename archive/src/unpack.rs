@@ -1,5 +1,6 @@
 //! The safe unpacking of strangers' archives.
 
+mod gunzip;
 mod members;
 mod pipeline;
 mod policy;
@@ -18,6 +19,7 @@ use crate::digest::Checksum;
 use crate::error::Error;
 use crate::left_out::{LeftOut, LeftOuts};
 use crate::name::as_path;
+pub use gunzip::Gunzip;
 use members::Members;
 pub use policy::{Links, Policy, Refuse};
 use target::{Fate, Mark, Target};

@@ -5,8 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use flate2::bufread::MultiGzDecoder;
-
+use super::gunzip::Gunzip;
 use crate::digest::{Checksum, Hash, Proof};
 use crate::error::Error;
 
@@ -14,8 +13,6 @@ use crate::error::Error;
 const CHUNK: usize = 256 * 1024;
 /// How many chunks the decompressing thread may be ahead.
 const AHEAD: usize = 4;
-/// Of compressed bytes, read at a time.
-const READ: usize = 64 * 1024;
 
 /// Gives the decompressed bytes to `parse` and returns their checksum, if `parse` read them all.
 pub(super) fn run<R: Read>(
@@ -23,7 +20,7 @@ pub(super) fn run<R: Read>(
     parse: impl FnOnce(&mut dyn BufRead) -> Result<(), Error> + Send,
 ) -> Result<Checksum, Error> {
     let mut tar = Hashed {
-        inner: MultiGzDecoder::new(BufReader::with_capacity(READ, gzip)),
+        inner: Gunzip::new(gzip),
         hash: Proof::default(),
     };
     let first = tar.chunk(Vec::new()).map_err(Error::Stream)?;

@@ -1,6 +1,10 @@
 //! Archives that were cut, flipped or filled with rubbish: an error, never a panic.
 
+use std::io::Write;
+
 use archive::{Checksum, Error, Policy, Unpacker};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use crate::raw::RawTar;
@@ -94,6 +98,67 @@ fn several_members_are_one_stream() {
     for cut in [0, 1, 512, 700, tar.len()] {
         let split = [gzip(&tar[..cut]), gzip(&tar[cut..])].concat();
         assert_eq!(both(&split).map(Result::unwrap), whole);
+    }
+}
+
+/// As `gzip` compresses.
+fn strangers(tar: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(tar).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn members_of_ours_and_of_strangers_may_follow_each_other() {
+    let tar = sample();
+    let whole = unpack(Policy::input(None), &gzip(&tar)).unwrap();
+    let third = tar.len() / 3;
+    let parts = [&tar[..third], &tar[third..2 * third], &tar[2 * third..]];
+    for ours in 0..8 {
+        let members = parts.iter().enumerate().map(|(at, part)| {
+            if ours >> at & 1 == 1 {
+                gzip(part)
+            } else {
+                strangers(part)
+            }
+        });
+        let checksum = unpack(Policy::input(None), &members.collect::<Vec<_>>().concat());
+        assert_eq!(checksum.unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_member_that_lies_about_its_length_is_damaged() {
+    let good = gzip(&sample());
+    let length = u32::from_le_bytes(good[16..20].try_into().unwrap());
+    assert_eq!(length as usize, good.len());
+    for lie in [28, length - 1, length + 1, length + 8] {
+        let mut bad = good.clone();
+        bad[16..20].copy_from_slice(&lie.to_le_bytes());
+        for bad in [bad.clone(), [bad, good.clone()].concat()] {
+            for result in both(&bad) {
+                assert!(matches!(result, Err(Error::Stream(_))), "{lie}: {result:?}");
+            }
+        }
+    }
+    // No member of ours is that long, or that short: it is read as anybody's, who need not say the truth there.
+    for odd in [0, 27, u32::MAX] {
+        let mut bytes = good.clone();
+        bytes[16..20].copy_from_slice(&odd.to_le_bytes());
+        assert!(both(&bytes).iter().all(Result::is_ok));
+    }
+}
+
+#[test]
+fn a_member_of_more_than_a_block_is_read_if_it_does_not_say_that_it_is_ours() {
+    let tar = RawTar::new().file("large", vec![1; 5 << 20]).finish();
+    let mut large = strangers(&tar);
+    assert!(both(&large).iter().all(Result::is_ok));
+    let body = large.split_off(10);
+    let length = u32::try_from(20 + body.len()).unwrap();
+    let start = [&gzip(b"")[..16], &length.to_le_bytes()].concat();
+    for result in both(&[start, body].concat()) {
+        assert!(matches!(result, Err(Error::Stream(_))), "{result:?}");
     }
 }
 

@@ -196,10 +196,10 @@ fn packed_text_is_small_and_packed_noise_hardly_grows() {
     );
     for (gzip, data) in [(small, text), (stored, noise)] {
         let mut back = Vec::new();
-        flate2::read::GzDecoder::new(&gzip[..])
+        flate2::read::MultiGzDecoder::new(&gzip[..])
             .read_to_end(&mut back)
             .unwrap();
-        assert!(back == data, "one member holds it all");
+        assert!(back == data);
     }
 }
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use archive::{Digest, PackReader, Proof, Tree};
+use archive::{BLOCK, Digest, PackReader, Proof, Tree};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::machine::{BLOCK, Block, Machine};
+use super::machine::{Block, Machine};
 use crate::error::Error;
 
 /// What a destination is given.

@@ -5,17 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use archive::{BLOCK, FRAME};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::blocking;
 use super::press::Press;
 use crate::clock;
 use crate::error::Error;
-
-/// What is read, compressed and sent at once.
-pub(super) const BLOCK: usize = 1024 * 1024;
-/// A block that does not compress grows by its gzip member's frame.
-pub(super) const FRAME: usize = 4096;
 
 /// Blocks for packs that are held whole: the largest, and some for each core.
 const HELD_BLOCKS: usize = 12;

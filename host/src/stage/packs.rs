@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use archive::{Address, Digest, PackReader, Tree};
+use archive::{Address, BLOCK, Digest, PackReader, Tree};
 use tokio::task::JoinSet;
 
 use super::body::{Again, Body, Gather};
 use super::destination::{Destination, Placed, Standing};
-use super::machine::{BLOCK, Block, Machine};
+use super::machine::{Block, Machine};
 use crate::error::Error;
 
 /// More are not held in memory while they are compressed and sent: a larger pack is one large file, and read twice.

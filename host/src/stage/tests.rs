@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use archive::{Digest, Tree};
+use archive::{BLOCK, Digest, Tree};
 use wire::contract::ByteString;
 
 use super::body::Body;
 use super::destination::{Destination, Placed, Standing};
 use super::line::{Line, Scan, Sent};
-use super::machine::{BLOCK, Machine};
+use super::machine::Machine;
 use super::packs::Planned;
 use super::press::Press;
 use super::{InputSource, packs::Packs};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use flate2::read::MultiGzDecoder;
+use archive::Gunzip;
 use rustix::fs::{CWD, Mode, OFlags, mkdir, openat, symlink};
 use tar::{Archive, EntryType};
 
@@ -25,7 +25,7 @@ pub(super) fn create(archives: &Path, target: &Path) {
         data: Vec::new(),
     };
     for path in super::walk::sorted(archives) {
-        let gzip = MultiGzDecoder::new(fs::File::open(path).unwrap());
+        let gzip = Gunzip::new(fs::File::open(path).unwrap());
         if thread::available_parallelism().map_or(1, usize::from) == 1 {
             maker.make(io::BufReader::with_capacity(CHUNK, gzip));
             continue;
