@@ -5,8 +5,11 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::harness::{Done, Machine};
-use crate::platform::{Platform, begin, miss_an_input, report, write_report};
+use wire::bucket::Bucket;
+use wire::names::AttemptObjects;
+
+use crate::harness::{Done, Machine, wait_until};
+use crate::platform::{Platform, begin, miss_an_input, new_object, report, write_report};
 
 /// What becomes of the answer to the first `:run`, which the server has acted on.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +107,30 @@ fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
         }
     }
     Some(message)
+}
+
+/// Passes whole exchanges; while it is told to, it answers them all with an error, and the server hears nothing.
+fn closed_while(server: String, closed: Arc<AtomicBool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, server, closed) = (client.unwrap(), server.clone(), closed.clone());
+            std::thread::spawn(move || {
+                while let Some(request) = read_message(&mut client) {
+                    let answer = if closed.load(Ordering::SeqCst) {
+                        fail(Fault::Unavailable, &server, &request, &[])
+                    } else {
+                        exchange(&server, &request)
+                    };
+                    if client.write_all(&answer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 /// How a run of two tasks fares with a fault, and how many executions there are.
@@ -223,4 +250,117 @@ fn an_input_that_is_there_and_not_to_be_read_is_a_missing_right() {
         .code(125)
         .says("the task may not read its inputs, which are in the bucket")
         .says("roles/storage.legacyObjectReader");
+}
+
+/// The first task's execution is known when Cloud Run goes away, for longer than any one question is repeated.
+#[test]
+fn a_cloud_run_that_is_away_for_a_while_ends_no_run_that_is_under_way() {
+    let (state, closed) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let close = closed.clone();
+    let platform = Platform::start(state.path(), move |container| {
+        let close = close.clone();
+        async move {
+            let (objects, bucket) = begin(&container).await;
+            let code = write_report(&objects, &bucket, 0).await;
+            close.store(objects.attempt.task == 0, Ordering::SeqCst);
+            code
+        }
+    });
+    let address = closed_while(platform.address.clone(), closed.clone());
+    let machine = Machine::new();
+    let words = ["run", "-n", "3", "--parallel", "1", "--", "true"];
+    let typed = platform.typed_at(&machine, words, &address);
+    let running = typed.env("SORTIE_HASTE", "200").start();
+    wait_until("Cloud Run is away", || closed.load(Ordering::SeqCst));
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    closed.store(false, Ordering::SeqCst);
+    running.end().code(0);
+    assert_eq!(platform.executions().len(), 3);
+}
+
+/// Puts something where the next start will be, as any task may.
+async fn plant(objects: &AttemptObjects, bucket: &Bucket, text: String) {
+    let name = objects.run.start(objects.attempt.start + 1);
+    let planted = bucket.insert(&name, &new_object(), text.into()).await;
+    planted.unwrap();
+}
+
+#[test]
+fn what_is_no_start_takes_its_number_and_nothing_else() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let (objects, bucket) = begin(&container).await;
+        plant(&objects, &bucket, "no start".to_owned()).await;
+        write_report(&objects, &bucket, 0).await
+    });
+    let machine = Machine::new();
+    let words = ["run", "-n", "3", "--parallel", "1", "--", "true"];
+    platform.sortie(&machine, words).enter().code(0);
+    assert_eq!(platform.executions().len(), 3);
+    let words = [
+        "run",
+        "-q",
+        "--detach",
+        "-n",
+        "2",
+        "--parallel",
+        "1",
+        "--",
+        "true",
+    ];
+    let done = platform.sortie(&machine, words).enter().code(0);
+    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    platform.sortie(&machine, ["wait", &run]).enter().code(0);
+    assert_eq!(platform.executions().len(), 5);
+}
+
+#[test]
+fn what_another_has_started_since_says_nothing_of_ones_own_inputs() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let (objects, bucket) = begin(&container).await;
+        if objects.attempt.start > 1 {
+            return write_report(&objects, &bucket, 0).await;
+        }
+        if objects.attempt.start == 0 {
+            // As another sortie does, which has not sent the input again.
+            let (_, json) = bucket.read(&objects.run.start(0), 1 << 20).await.unwrap();
+            let mut start: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            start["start"] = 1.into();
+            plant(&objects, &bucket, start.to_string()).await;
+        }
+        miss_an_input(&objects, &bucket).await
+    });
+    let machine = Machine::new();
+    machine.write("data", "x");
+    let words = ["run", "-i", "data", "--", "true"];
+    platform
+        .sortie(&machine, words)
+        .enter()
+        .code(0)
+        .prints("x\n");
+    assert_eq!(platform.executions().len(), 3);
+}
+
+#[test]
+fn a_task_that_is_started_again_for_its_inputs_shows_its_output() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let (objects, bucket) = begin(&container).await;
+        if objects.attempt.start == 0 {
+            return miss_an_input(&objects, &bucket).await;
+        }
+        write_report(&objects, &bucket, 0).await
+    });
+    let machine = Machine::new();
+    machine.write("data", "x");
+    let words = ["run", "-i", "data", "--", "true"];
+    platform
+        .sortie(&machine, words)
+        .enter()
+        .code(0)
+        .prints("x\n");
 }

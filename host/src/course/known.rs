@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use wire::api::ErrorKind;
 use wire::bucket::List;
 use wire::contract::{Document, RunPlan, RunRecord, SORTIE_RUN, SpecSource, Start, TaskRange};
@@ -27,6 +28,8 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Known {
     pub(crate) record: RunRecord,
     pub(crate) starts: Vec<Start>,
+    /// When each was written.
+    pub(crate) written: Vec<Option<Timestamp>>,
     /// By start: the oldest first, and any twin of it.
     pub(crate) executions: Vec<Vec<Execution>>,
 }
@@ -64,11 +67,13 @@ pub(crate) async fn know(session: &Session, run: RunId) -> Result<Known, Error> 
                 .with_hint(format!("add `--project {project} --region {region}`")),
         );
     }
-    let starts = read_starts(session, &record).await?;
+    let (starts, written): (Vec<_>, Vec<_>) =
+        read_starts(session, &record).await?.into_iter().unzip();
     let executions = find_executions(session, &record, &starts).await?;
     Ok(Known {
         record,
         starts,
+        written,
         executions,
     })
 }
@@ -130,10 +135,11 @@ fn is_possible(start: &Start, record: &RunRecord, name: &str) -> bool {
         && specs <= 10_000
 }
 
+/// The run's starts in their order, and when each was written.
 pub(super) async fn read_starts(
     session: &Session,
     record: &RunRecord,
-) -> Result<Vec<Start>, Error> {
+) -> Result<Vec<(Start, Option<Timestamp>)>, Error> {
     let run = record.run;
     let prefix = run.starts();
     let mut names = Vec::new();
@@ -146,22 +152,24 @@ pub(super) async fn read_starts(
         };
         let page = session.bucket.list(&query).await;
         let page = page.map_err(Error::api("cannot list the run's starts"))?;
-        names.extend(page.objects.into_iter().map(|object| object.name));
+        let found = page.objects.into_iter();
+        names.extend(found.map(|object| (object.name, object.created)));
         match page.next {
             Some(token) => next = Some(token),
             None => break,
         }
     }
-    let read = names.into_iter().map(|name| async move {
+    let read = names.into_iter().map(|(name, created)| async move {
         let read = session.bucket.read(&name, DOCUMENT_LIMIT).await;
         let (_, json) = read.map_err(Error::api("cannot read a start of the run"))?;
         let start = Start::from_json(&json).ok();
-        Ok::<_, Error>(start.filter(|start| is_possible(start, record, &name)))
+        let start = start.filter(|start| is_possible(start, record, &name));
+        Ok::<_, Error>(start.map(|start| (start, created)))
     });
     let read = stream::iter(read).buffered(AT_ONCE);
-    let read: Vec<Option<Start>> = read.try_collect().await?;
-    let mut starts: Vec<Start> = read.into_iter().flatten().collect();
-    starts.sort_by_key(|start| start.start);
+    let read: Vec<Option<_>> = read.try_collect().await?;
+    let mut starts: Vec<(Start, _)> = read.into_iter().flatten().collect();
+    starts.sort_by_key(|(start, _)| start.start);
     Ok(starts)
 }
 

@@ -18,6 +18,18 @@ use crate::submit;
 /// Cloud Run's limit for the tasks of one execution.
 const EXECUTION_LIMIT: u32 = 10_000;
 
+/// That nobody answers, if that is what went wrong.
+fn silence(error: Error) -> Result<ApiError, Error> {
+    match error {
+        Error::Api { source, .. } if source.kind == ErrorKind::Unavailable => Ok(*source),
+        // What was perhaps started is looked for next time, before it is asked for again.
+        Error::Unclear { source } => silence(*source).map_err(|source| Error::Unclear {
+            source: Box::new(source),
+        }),
+        error => Err(error),
+    }
+}
+
 impl Course<'_> {
     /// Starts what may be started. An interrupt meanwhile counts once it is known what was started; a second one
     /// leaves at once.
@@ -43,16 +55,10 @@ impl Course<'_> {
             }
         };
         let silence = match launched {
+            Ok(()) => None,
             // What runs is not left alone because nothing more can be started for now.
-            Err(Error::Api { source, .. })
-                if source.kind == ErrorKind::Unavailable && self.is_anything_known() =>
-            {
-                Some(*source)
-            }
-            launched => {
-                launched?;
-                None
-            }
+            Err(error) if self.is_anything_known() => Some(silence(error)?),
+            Err(error) => return Err(error),
         };
         if interrupted {
             self.interrupted(reporter, interrupts).await?;
@@ -102,7 +108,11 @@ impl Course<'_> {
         self.calls += 1;
         if !self.write_documents(&start).await? {
             // Another sortie drives this run too: what it has started is not started again.
-            return self.learn_starts().await;
+            let taken = self.next_start;
+            self.learn_starts().await?;
+            // Or somebody has put there what is no start: then nothing but the number is taken.
+            self.next_start = self.next_start.max(taken + 1);
+            return Ok(());
         }
         for &task in tasks {
             self.board.set(task, State::Started(start.start));

@@ -1,5 +1,6 @@
 //! Coming back to a run, with the bucket alone.
 
+use jiff::{SignedDuration, Timestamp};
 use wire::contract::Start;
 use wire::names::RunId;
 
@@ -50,6 +51,7 @@ impl<'a> Course<'a> {
         let Known {
             record,
             starts,
+            written,
             executions,
         } = know(session, run).await?;
         if starts.is_empty() {
@@ -71,7 +73,8 @@ impl<'a> Course<'a> {
         let mut board = Board::new(record.tasks);
         let mut flights = Vec::with_capacity(starts.len());
         let mut next_start = 0;
-        for (start, executions) in starts.into_iter().zip(executions) {
+        let known = written.into_iter().zip(executions);
+        for (start, (written, executions)) in starts.into_iter().zip(known) {
             if !plan.has_made(&start) {
                 continue;
             }
@@ -87,7 +90,8 @@ impl<'a> Course<'a> {
                 board.set(task, State::Started(start.start));
             }
             next_start = start.start + 1;
-            flights.extend(adopt(start, executions, how.trust == Trust::Machine));
+            let may_be_asked_for = how.trust == Trust::Machine && is_recent(run, written);
+            flights.extend(adopt(start, executions, may_be_asked_for));
         }
         let beginning = Beginning {
             rates: rates(session, &plan, &flights),
@@ -120,6 +124,7 @@ impl<'a> Course<'a> {
     /// Takes over what another sortie, that drives the same run, has started since.
     pub(super) async fn learn_starts(&mut self) -> Result<(), Error> {
         let starts = read_starts(self.session, &self.record).await?;
+        let starts: Vec<Start> = starts.into_iter().map(|(start, _)| start).collect();
         let executions = find_executions(self.session, &self.record, &starts).await?;
         for (start, executions) in starts.into_iter().zip(executions) {
             if start.start < self.next_start || !self.plan.has_made(&start) {
@@ -137,6 +142,8 @@ impl<'a> Course<'a> {
             self.next_start = start.start + 1;
             self.flights.extend(adopt(start, executions, true));
         }
+        // Only a start that was written after the look for the inputs proves anything of them.
+        self.inputs_seen = self.inputs_seen.map(|_| self.next_start);
         Ok(())
     }
 
@@ -163,12 +170,16 @@ impl<'a> Course<'a> {
     }
 }
 
-/// The executions of a start; one of ours that has none was perhaps never asked for.
-fn adopt(start: Start, executions: Vec<Execution>, remembered: bool) -> Vec<Flight> {
+/// Whether a start is so young that its execution cannot have been and gone.
+fn is_recent(run: RunId, written: Option<Timestamp>) -> bool {
+    let age = Timestamp::now().duration_since(written.unwrap_or(run.created_at()));
+    age < SignedDuration::from_hours(24)
+}
+
+/// The executions of a start; a young one of ours that has none was perhaps never asked for.
+fn adopt(start: Start, executions: Vec<Execution>, may_be_asked_for: bool) -> Vec<Flight> {
     if executions.is_empty() {
-        let age = jiff::Timestamp::now().duration_since(start.run.created_at());
-        let recent = age < jiff::SignedDuration::from_hours(24);
-        return vec![if remembered && recent {
+        return vec![if may_be_asked_for {
             Flight::anothers(start)
         } else {
             Flight::new(start, None)
@@ -185,4 +196,21 @@ fn rates(session: &Session, plan: &Plan, flights: &[Flight]) -> Vec<Option<Rate>
         Some(Rate::of(&limits, session.prices?))
     };
     plan.jobs.iter().map(rate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_runs_young_start_may_yet_be_asked_for() {
+        let young = Timestamp::now();
+        let old = young.checked_sub(SignedDuration::from_hours(30)).unwrap();
+        let run = RunId::new();
+        assert!(is_recent(run, Some(young)) && is_recent(run, None));
+        assert!(
+            !is_recent(run, Some(old)),
+            "its execution may have been and gone"
+        );
+    }
 }

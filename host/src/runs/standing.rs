@@ -73,6 +73,7 @@ pub async fn standing(
         record,
         starts,
         executions,
+        ..
     } = know(session, run).await?;
     let mut reports = Reports::of(run);
     let (claimed, _) = reports.claimed(&session.bucket).await?;

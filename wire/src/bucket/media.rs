@@ -73,6 +73,7 @@ impl MediaHead {
             crc32c: self.checksums.crc32c,
             content_type: self.content_type,
             custom_time: None,
+            created: None,
             metadata: self.metadata,
         }
     }

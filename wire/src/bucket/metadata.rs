@@ -7,7 +7,7 @@ use super::{Bucket, List, ObjectMeta, Page, Patch};
 use crate::api::{ApiError, ErrorKind, Request};
 
 /// All that [`ObjectMeta`] has; the rest would double a page.
-const FIELDS: &str = "items(name,generation,metageneration,size,md5Hash,crc32c,contentType,customTime,metadata),\
+const FIELDS: &str = "items(name,generation,metageneration,size,md5Hash,crc32c,contentType,customTime,timeCreated,metadata),\
                       prefixes,nextPageToken";
 
 impl Bucket {

@@ -24,6 +24,8 @@ pub struct ObjectMeta {
     pub content_type: Option<String>,
     /// What `daysSinceCustomTime` counts from.
     pub custom_time: Option<Timestamp>,
+    /// When it was written, as listings tell.
+    pub created: Option<Timestamp>,
     /// Ours.
     pub metadata: BTreeMap<String, String>,
 }
@@ -116,6 +118,8 @@ pub(super) struct Resource {
     #[serde(default)]
     custom_time: Option<String>,
     #[serde(default)]
+    time_created: Option<String>,
+    #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
 }
 
@@ -150,6 +154,7 @@ impl From<Resource> for ObjectMeta {
                 .and_then(decode)
                 .map(u32::from_be_bytes),
             custom_time: resource.custom_time.and_then(|text| text.parse().ok()),
+            created: resource.time_created.and_then(|text| text.parse().ok()),
             metadata: resource.metadata.unwrap_or_default(),
             name: resource.name,
             generation: resource.generation,
