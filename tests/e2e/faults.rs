@@ -242,7 +242,9 @@ fn an_emulator_that_dies_in_the_middle_is_brought_back_and_the_task_told_as_lost
 fn a_lost_piece_of_the_log_is_told_and_the_rest_is_there() {
     let machine = Machine::new();
     let script = "for i in 1 2 3; do echo line $i; sleep 1.5; done";
-    let words = ["run", "-n", "2", "--out", "o", "--", "sh", "-c", script];
+    let words = [
+        "run", "--json", "-n", "2", "--out", "o", "--", "sh", "-c", script,
+    ];
     let running = machine.sortie(words).start();
     let chunks = |machine: &Machine| {
         let names = crate::forgeries::names(machine, "runs/");
@@ -255,7 +257,11 @@ fn a_lost_piece_of_the_log_is_told_and_the_rest_is_there() {
     wait_until("there are two chunks", || chunks(&machine).len() > 1);
     crate::forgeries::delete_all(&machine, &chunks(&machine)[0]);
     let done = running.end().code(0);
-    done.says("7 bytes of `stdout` were lost");
+    let run = done.result()["run"].as_str().unwrap().to_owned();
+    let told = |done: &Done| done.result()["tasks"][0]["left_out"].to_string();
+    assert!(told(&done).contains("7 bytes of `stdout` were lost"));
     assert_eq!(machine.text("o/0/stdout"), "line 2\nline 3\n");
     assert_eq!(machine.text("o/1/stdout"), "line 1\nline 2\nline 3\n");
+    let again = machine.sortie(["wait", "--json", &run]).enter().code(0);
+    assert_eq!(told(&again), told(&done), "whoever asks later is told too");
 }

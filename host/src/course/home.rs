@@ -33,7 +33,6 @@ pub(super) struct Errand<'a> {
     target: PathBuf,
     claude: bool,
     keep: bool,
-    tail: Tail,
     cargo: Cargo,
 }
 
@@ -141,11 +140,6 @@ impl<'a> Course<'a> {
             target: self.target(task),
             claude: self.record.is_claude(task),
             keep: self.keep,
-            tail: if task == 0 {
-                std::mem::take(&mut self.tail)
-            } else {
-                Tail::none()
-            },
             cargo,
         }
     }
@@ -159,7 +153,13 @@ impl<'a> Course<'a> {
         if errands.len() == 1
             && let Some(errand) = errands.pop()
         {
-            let brought = errand.run(reporter).await?;
+            // An only task's is kept if this breaks off.
+            let mut none = Tail::none();
+            let tail = match self.record.tasks {
+                1 => &mut self.tail,
+                _ => &mut none,
+            };
+            let brought = errand.run(tail, reporter).await?;
             self.receive(brought, reporter);
         }
         let each: Vec<_> = errands
@@ -197,11 +197,11 @@ impl<'a> Course<'a> {
 impl Errand<'_> {
     async fn run_apart(self) -> (Result<Brought, Error>, Notes) {
         let mut notes = Notes::default();
-        let brought = self.run(&mut notes).await;
+        let brought = self.run(&mut Tail::none(), &mut notes).await;
         (brought, notes)
     }
 
-    async fn run(mut self, reporter: &mut dyn Reporter) -> Result<Brought, Error> {
+    async fn run(self, tail: &mut Tail, reporter: &mut dyn Reporter) -> Result<Brought, Error> {
         let place = Place {
             run: self.run,
             task: self.task,
@@ -210,7 +210,7 @@ impl Errand<'_> {
             claude: self.claude,
             keep: self.keep,
         };
-        let (session, tail) = (self.session, &mut self.tail);
+        let session = self.session;
         let (objects, created, may_restart) = match self.cargo {
             Cargo::Lost(lost) => {
                 let result = lost.land(session, place, tail, reporter).await?;

@@ -15,11 +15,11 @@ use wire::names::{AttemptObjects, RunId, Stream};
 use super::claims::Claims;
 use super::collected;
 use super::explain::{Cause, Explanation};
-use super::landing::{Landed, Landing, REPORT};
+use super::landing::{Landed, REPORT};
 use super::logs::{self, Gaps, Logs};
 use super::outputs::{self, Fetched};
 use super::reports::Found;
-use super::tail::Tail;
+use super::tail::{Live, Tail};
 use super::{Ending, Phases, TaskResult, exit_code};
 use crate::claude_code::{self, ClaudeOutcome};
 use crate::clock;
@@ -54,13 +54,18 @@ impl Place<'_> {
     fn show(&self, reporter: &mut dyn Reporter, stream: Stream, bytes: &[u8]) {
         reporter.event(&Event::printed(self.claude, self.task, stream, bytes));
     }
-}
 
-impl Place<'_> {
     /// What lies there, if it is what this report tells of.
     fn landed(&self, report: &Report) -> Option<Landed> {
         let landed = Landed::read(self.target, self.run, self.task);
         landed.filter(|landed| landed.is(report.attempt))
+    }
+
+    /// Whether what lies there is as good as a landing of the same report; one without its outputs is no reason to give
+    /// up one with them.
+    fn knows_as_much(&self, report: &Report, usable: bool) -> bool {
+        let landed = self.landed(report);
+        landed.is_some_and(|landed| landed.outputs_problem.is_none() || !usable)
     }
 
     /// Whether an attempt's report lies there: it says more than that there is none.
@@ -93,9 +98,9 @@ impl Cargo {
         let claude = place.claude.then(|| claude_code::read(place.target, end));
         Ok(Self {
             fetched: Fetched::of_report(report, landed.outputs_problem),
+            lost: landed.lost,
             claude: claude.transpose()?.map(Box::new),
             before_ms,
-            ..Self::default()
         })
     }
 }
@@ -118,10 +123,16 @@ pub async fn land(
         let cargo = Cargo::landed(place, &report, landed, read_ms)?;
         return Ok(result(place, report, cargo));
     }
-    let (landing, logs, shown) = resume(tail, place, &objects)?;
+    let Live {
+        landing,
+        logs,
+        shown,
+        ..
+    } = tail.live(place)?;
+    let logs = Logs::of(logs, landing.path(), &objects)?;
     let begun = Instant::now();
     let mut show = |stream, bytes: &[u8]| {
-        if shown {
+        if *shown {
             place.show(reporter, stream, bytes);
         }
     };
@@ -132,15 +143,15 @@ pub async fn land(
     let collected = collected::fetch(bucket, &objects, &report, dir).await?;
     lost.extend(collected.lost);
     let claude = converse(place, dir, end).await?;
-    write_report(dir, &report, fetched.problem.as_deref())?;
+    write_report(dir, &report, fetched.problem.as_deref(), &lost)?;
     let mut done = collected.done;
     // Outputs that could not be used stay in the bucket, for whoever wants to look.
     let usable = fetched.problem.is_none();
     if let (true, Archive::Object { generation, .. }) = (usable, &report.outputs.archive) {
         done.push((objects.outputs(), *generation));
     }
-    let is_known = |_: &Path| place.landed(&report).is_some();
-    if !landing.settle(!done.is_empty(), is_known)?
+    let knows_more = |_: &Path| place.knows_as_much(&report, usable);
+    if !tail.settle(!done.is_empty(), knows_more)?
         && let Some(landed) = place.landed(&report)
     {
         let cargo = Cargo::landed(place, &report, landed, before_ms)?;
@@ -216,26 +227,13 @@ fn lived_ms(from: jiff::Timestamp, to: jiff::Timestamp) -> Option<u64> {
     u64::try_from(to.duration_since(from).as_millis()).ok()
 }
 
-/// Goes on with what was followed live, if it was this attempt; says whether its output is to be shown.
-fn resume(
-    tail: &mut Tail,
-    place: Place<'_>,
-    objects: &AttemptObjects,
-) -> Result<(Landing, Logs, bool), Error> {
-    if let Some((landing, logs)) = tail.take() {
-        let logs = match logs.filter(|logs| logs.reads(objects)) {
-            Some(logs) => logs,
-            None => Logs::begin(landing.path(), objects.clone())?,
-        };
-        return Ok((landing, logs, true));
-    }
-    let landing = Landing::begin(place.target, place.run, place.task)?;
-    let logs = Logs::begin(landing.path(), objects.clone())?;
-    Ok((landing, logs, false))
-}
-
-/// The container's report, and what was found wrong with its outputs here.
-fn write_report(dir: &Path, report: &Report, outputs_problem: Option<&str>) -> Result<(), Error> {
+/// The container's report, and what was found wrong here with its outputs and the rest.
+fn write_report(
+    dir: &Path,
+    report: &Report,
+    outputs_problem: Option<&str>,
+    lost: &[String],
+) -> Result<(), Error> {
     // The streams and the outputs lie beside it as files.
     let mut report = report.clone();
     report.stdout.inline = None;
@@ -249,6 +247,9 @@ fn write_report(dir: &Path, report: &Report, outputs_problem: Option<&str>) -> R
     let mut json = json!(report);
     if let Some(problem) = outputs_problem {
         json["outputs_problem"] = json!(problem);
+    }
+    if !lost.is_empty() {
+        json["lost"] = json!(lost);
     }
     write_json(dir, &json)
 }
@@ -348,24 +349,19 @@ pub async fn land_lost(
         let read = place.claude.then(|| claude_code::read(place.target, end));
         claude = read.transpose()?.map(Box::new);
     } else {
-        let (landing, logs, shown) = match tail.take() {
-            Some((landing, logs)) => (landing, logs, true),
-            None => (
-                Landing::begin(place.target, place.run, place.task)?,
-                None,
-                false,
-            ),
-        };
-        if began || logs.is_some() {
-            salvage_logs(session, place, &landing, logs, shown, reporter).await?;
-            fetched = outputs::fetch_checkpoint(&session.bucket, place, landing.path()).await?;
+        let live = tail.live(place)?;
+        if began || live.logs.is_some() {
+            salvage_logs(session, place, live, reporter).await?;
+            let dir = live.landing.path();
+            fetched = outputs::fetch_checkpoint(&session.bucket, place, dir).await?;
         }
-        claude = converse(place, landing.path(), end).await?;
+        let dir = live.landing.path();
+        claude = converse(place, dir, end).await?;
         let attempt = json!({ "task": place.task });
         let report =
             json!({ "run": place.run, "attempt": attempt, "outcome": "lost", "problem": problem });
-        write_json(landing.path(), &report)?;
-        landing.settle(false, |_| place.has_a_report())?;
+        write_json(dir, &report)?;
+        tail.settle(false, |_| place.has_a_report())?;
     }
     let (outcome, exit_code) = match explanation.cause {
         Cause::Cancelled => (Ending::Cancelled, crate::exit_code::INTERRUPTED),
@@ -391,20 +387,19 @@ pub async fn land_lost(
 async fn salvage_logs(
     session: &Session,
     place: Place<'_>,
-    landing: &Landing,
-    followed: Option<Logs>,
-    shown: bool,
+    live: &mut Live,
     reporter: &mut dyn Reporter,
 ) -> Result<(), Error> {
     let bucket = &session.bucket;
-    let logs = match followed {
-        Some(logs) => Some(logs),
-        None => logs::newest(bucket, &mut Claims::default(), place.run, place.task)
-            .await?
-            .map(|objects| Logs::begin(landing.path(), objects))
-            .transpose()?,
-    };
-    let Some(mut logs) = logs else {
+    if live.logs.is_none() {
+        let mut claims = Claims::default();
+        let newest = logs::newest(bucket, &mut claims, place.run, place.task).await?;
+        let Some(objects) = newest else {
+            return Ok(());
+        };
+        Logs::of(&mut live.logs, live.landing.path(), &objects)?;
+    }
+    let (shown, Some(logs)) = (live.shown, &mut live.logs) else {
         return Ok(());
     };
     let mut show = |stream, bytes: &[u8]| {
@@ -413,4 +408,46 @@ async fn salvage_logs(
         }
     };
     logs.catch_up(bucket, Gaps::Skip, &mut show).await
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::contract::Captured;
+
+    use super::*;
+
+    #[test]
+    fn a_landing_without_outputs_gives_way_to_one_with_them() {
+        let target = tempfile::tempdir().unwrap();
+        let run = RunId::new();
+        let place = Place {
+            run,
+            task: 0,
+            name: "0",
+            target: target.path(),
+            claude: false,
+            keep: false,
+        };
+        let attempt = json!({ "task": 0, "start": 0, "retry": 0 });
+        let report = json!({
+            "version": wire::contract::VERSION, "run": run, "attempt": attempt, "entrypoint": "0",
+            "outcome": "exited", "code": 0, "stdout": Captured::default(),
+            "stderr": Captured::default(), "phases": wire::contract::Phases::default(),
+            "outputs": wire::contract::Outputs::default(),
+            "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:01Z",
+        });
+        let report: Report = serde_json::from_value(report).unwrap();
+        assert!(!place.knows_as_much(&report, true), "nothing lies there");
+        for (problem, usable, known) in [
+            (None, true, true),
+            (None, false, true),
+            (Some("damaged"), true, false),
+            (Some("damaged"), false, true),
+        ] {
+            write_report(target.path(), &report, problem, &[]).unwrap();
+            assert_eq!(place.knows_as_much(&report, usable), known, "{problem:?}");
+        }
+        write_report(target.path(), &report, None, &["a piece".to_owned()]).unwrap();
+        assert_eq!(place.landed(&report).unwrap().lost, ["a piece"]);
+    }
 }

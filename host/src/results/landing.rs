@@ -84,7 +84,7 @@ impl Landing {
             if sync {
                 sync_all_of(&self.beside)?;
             }
-            let _turn = turn(&self.target)?;
+            let _turns = turns(&self.target);
             if knows_more(&self.target) {
                 return Ok(false);
             }
@@ -123,17 +123,26 @@ fn sync_all_of(dir: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(dir.file())?)
 }
 
-/// For whoever moves results into a place: one sortie after the other. It is the directory above that is locked, which is
-/// there already. A move takes no time, so who holds it for long is somebody else, for reasons of his own.
-fn turn(target: &Path) -> io::Result<std::fs::File> {
-    let above = std::fs::File::open(target.parent().unwrap_or(Path::new("/")))?;
+/// For whoever moves results into a place: one sortie after the other. The place is locked, or, until it is there, the
+/// directory above it.
+fn turns(target: &Path) -> [Option<std::fs::File>; 2] {
+    let missing = !target.is_dir();
+    let above = target.parent().filter(|_| missing).and_then(turn);
+    // It may have come while that was waited for.
+    [above, turn(target)]
+}
+
+/// A move takes no time, so who holds the lock for long is somebody else, for reasons of his own. Where nothing can be
+/// locked nobody waits.
+fn turn(dir: &Path) -> Option<std::fs::File> {
+    let dir = std::fs::File::open(dir).ok()?;
     let until = Instant::now() + TURN;
-    while flock(&above, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+    while flock(&dir, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
         && Instant::now() < until
     {
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(above)
+    Some(dir)
 }
 
 const PREFIX: &str = ".sortie-";
@@ -209,6 +218,9 @@ pub(super) struct Landed {
     /// What the host found wrong with its outputs.
     #[serde(default)]
     pub(super) outputs_problem: Option<String>,
+    /// What else did not come home, in words.
+    #[serde(default)]
+    pub(super) lost: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -313,6 +325,21 @@ mod tests {
             "whole"
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_place_that_is_there_is_locked_itself_and_one_that_is_not_with_what_is_above() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("o");
+        let held = |turns: [Option<std::fs::File>; 2]| turns.map(|turn| turn.is_some());
+        assert_eq!(held(turns(&target)), [true, false]);
+        fs::create_dir(&target).unwrap();
+        assert_eq!(
+            held(turns(&target)),
+            [false, true],
+            "who may not read what is above need not"
+        );
+        assert_eq!(held(turns(Path::new("/nowhere/at/all"))), [false, false]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An attempt's streams: log chunks into two files.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -28,6 +28,8 @@ struct Sink {
     /// Absent where the bytes are only shown.
     file: Option<File>,
     bytes: u64,
+    /// Bytes from the beginning that the user has seen.
+    seen: u64,
 }
 
 /// What to do where a chunk is missing.
@@ -48,12 +50,15 @@ impl Logs {
     pub(super) fn begin(dir: &Path, objects: AttemptObjects) -> Result<Self, Error> {
         let create = |name: &str| {
             let path = dir.join(name);
-            let file = File::create(&path).map_err(|error| {
-                Error::local(format!("cannot write `{}`", path.display()), error)
-            })?;
+            // Written at its end, wherever that is after a write that broke off.
+            let created = File::create(&path)
+                .and_then(|_| OpenOptions::new().append(true).open(&path))
+                .map_err(|error| {
+                    Error::local(format!("cannot write `{}`", path.display()), error)
+                })?;
             Ok(Sink {
-                file: Some(file),
-                bytes: 0,
+                file: Some(created),
+                ..Sink::default()
             })
         };
         Ok(Self {
@@ -72,6 +77,27 @@ impl Logs {
             stdout: Sink::default(),
             stderr: Sink::default(),
         }
+    }
+
+    /// This attempt's, begun if it is not them that were read.
+    pub(super) fn of<'a>(
+        slot: &'a mut Option<Self>,
+        dir: &Path,
+        objects: &AttemptObjects,
+    ) -> Result<&'a mut Self, Error> {
+        let logs = match slot.take().filter(|logs| logs.reads(objects)) {
+            Some(logs) => logs,
+            None => Self::begin(dir, objects.clone())?,
+        };
+        Ok(slot.insert(logs))
+    }
+
+    /// Begins the same attempt's files anew, in another directory; what the user has seen is not shown again.
+    pub(super) fn again(&self, dir: &Path) -> Result<Self, Error> {
+        let mut logs = Self::begin(dir, self.objects.clone())?;
+        logs.stdout.seen = self.stdout.seen;
+        logs.stderr.seen = self.stderr.seen;
+        Ok(logs)
     }
 
     /// Whether it reads this attempt.
@@ -122,9 +148,8 @@ impl Logs {
                 // A whole chunk or nothing: one that breaks off is read again, and must not be there twice.
                 let chunk = bucket.read(&object.name, CHUNK_LIMIT).await;
                 let (_, bytes) = chunk.map_err(Error::api("cannot read the logs"))?;
-                self.append(stream, &bytes)?;
+                self.append(stream, &bytes, show)?;
                 self.next = next;
-                show(stream, &bytes);
             }
             match page.next {
                 Some(token) => page_token = Some(token),
@@ -135,7 +160,7 @@ impl Logs {
 
     /// Reads what a report says there is, inline or in chunks; returns what is missing, in words.
     pub(super) async fn complete(
-        mut self,
+        &mut self,
         bucket: &Bucket,
         report: &Report,
         show: &mut Show<'_>,
@@ -155,8 +180,7 @@ impl Logs {
             } = captured
                 && !bytes.0.is_empty()
             {
-                self.append(stream, &bytes.0)?;
-                show(stream, &bytes.0);
+                self.append(stream, &bytes.0, show)?;
             }
         }
         let lacking = |(stream, captured): (Stream, &Captured)| {
@@ -170,7 +194,7 @@ impl Logs {
         Ok(streams.into_iter().filter_map(lacking).collect())
     }
 
-    fn append(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Error> {
+    fn append(&mut self, stream: Stream, bytes: &[u8], show: &mut Show<'_>) -> Result<(), Error> {
         let sink = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -182,7 +206,12 @@ impl Logs {
             });
             write.map_err(|error| Error::local("cannot write the logs", error))?;
         }
+        let seen = usize::try_from(sink.seen.saturating_sub(sink.bytes)).unwrap_or(usize::MAX);
         sink.bytes += bytes.len() as u64;
+        if let Some(new) = bytes.get(seen..).filter(|new| !new.is_empty()) {
+            sink.seen = sink.bytes;
+            show(stream, new);
+        }
         Ok(())
     }
 }
@@ -218,4 +247,56 @@ pub(super) async fn newest(
         }
     }
     Ok(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wire::names::Attempt;
+
+    use super::*;
+
+    fn logs(dir: &Path) -> Logs {
+        let attempt = Attempt {
+            task: 0,
+            start: 0,
+            retry: 0,
+        };
+        let key = "0".repeat(32);
+        let run = RunId::new();
+        Logs::begin(dir, AttemptObjects { run, attempt, key }).unwrap()
+    }
+
+    #[test]
+    fn half_a_write_leaves_no_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logs = logs(dir.path());
+        logs.append(Stream::Stdout, b"one ", &mut |_, _| {})
+            .unwrap();
+        // A disk that is full for a moment: half of it is written, and cut off again.
+        let file = logs.stdout.file.as_mut().unwrap();
+        file.write_all(b"tw").unwrap();
+        file.set_len(4).unwrap();
+        logs.append(Stream::Stdout, b"two", &mut |_, _| {}).unwrap();
+        let written = std::fs::read(dir.path().join("stdout")).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), "one two");
+    }
+
+    #[test]
+    fn what_was_seen_is_written_again_and_not_shown() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shown = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut show = |_, bytes: &[u8]| shown.lock().unwrap().extend_from_slice(bytes);
+        let mut logs = logs(dir.path());
+        logs.append(Stream::Stdout, b"one two", &mut show).unwrap();
+        let mut logs = logs.again(other.path()).unwrap();
+        for piece in ["one", " two three", " four"] {
+            logs.append(Stream::Stdout, piece.as_bytes(), &mut show)
+                .unwrap();
+        }
+        assert_eq!(*shown.lock().unwrap(), b"one two three four");
+        let written = std::fs::read(other.path().join("stdout")).unwrap();
+        assert_eq!(written, b"one two three four");
+    }
 }

@@ -1,11 +1,13 @@
 //! The command's output while it runs.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wire::bucket::Bucket;
 use wire::names::RunId;
 
 use super::claims::Claims;
+use super::land::Place;
 use super::landing::Landing;
 use super::logs::{self, Gaps, Logs};
 use super::reports::Found;
@@ -25,11 +27,16 @@ pub struct Tail {
     live: Option<Live>,
 }
 
+/// A task's directory that is not in place yet, and its logs as far as they are there.
 #[derive(Debug)]
-struct Live {
+pub(super) struct Live {
     claude: bool,
-    landing: Landing,
-    logs: Option<Logs>,
+    pub(super) landing: Landing,
+    pub(super) logs: Option<Logs>,
+    /// Whether the user sees the logs.
+    pub(super) shown: bool,
+    /// Whether more than logs may have been written there already.
+    used: bool,
     claims: Claims,
     pause: Duration,
     last_look: Option<Instant>,
@@ -40,11 +47,8 @@ impl Tail {
     pub fn into(landing: Landing, claude: bool) -> Self {
         let live = Live {
             claude,
-            landing,
-            logs: None,
-            claims: Claims::default(),
-            pause: SOON,
-            last_look: None,
+            shown: true,
+            ..Live::begin(landing)
         };
         Self { live: Some(live) }
     }
@@ -56,7 +60,7 @@ impl Tail {
 
     /// Shows what is new, if it is time to look. What fails here is read again at the end.
     pub async fn look(&mut self, session: &Session, run: RunId, reporter: &mut dyn Reporter) {
-        let Some(live) = &mut self.live else {
+        let Some(live) = self.live.as_mut().filter(|live| live.shown) else {
             return;
         };
         // The entrypoint sends nothing in its first second: the first look starts the clock.
@@ -77,13 +81,56 @@ impl Tail {
         };
     }
 
-    /// What was read so far, for the landing of the results.
-    pub(super) fn take(&mut self) -> Option<(Landing, Option<Logs>)> {
-        self.live.take().map(|live| (live.landing, live.logs))
+    /// Where a task's results are to be written, the logs going on from what was followed. After a landing that broke
+    /// off it is another directory; what the user has seen is not shown again.
+    pub(super) fn live(&mut self, place: Place<'_>) -> Result<&mut Live, Error> {
+        let mut live = match self.live.take_if(|live| !live.used) {
+            Some(live) => live,
+            None => {
+                let landing = Landing::begin(place.target, place.run, place.task)?;
+                let (logs, shown) = match &self.live {
+                    Some(Live { logs, shown, .. }) => (logs.as_ref(), *shown),
+                    None => (None, false),
+                };
+                Live {
+                    logs: logs.map(|logs| logs.again(landing.path())).transpose()?,
+                    claude: place.claude,
+                    shown,
+                    ..Live::begin(landing)
+                }
+            }
+        };
+        live.used = true;
+        Ok(self.live.insert(live))
+    }
+
+    /// Moves them into place, as [`Landing::settle`] does.
+    pub(super) fn settle(
+        &mut self,
+        sync: bool,
+        knows_more: impl FnOnce(&Path) -> bool,
+    ) -> Result<bool, Error> {
+        match self.live.take() {
+            Some(live) => live.landing.settle(sync, knows_more),
+            None => Ok(false),
+        }
     }
 }
 
 impl Live {
+    fn begin(landing: Landing) -> Self {
+        Self {
+            claude: false,
+            landing,
+            logs: None,
+            shown: false,
+            used: false,
+            claims: Claims::default(),
+            pause: SOON,
+            last_look: None,
+        }
+    }
+
     async fn look(
         &mut self,
         session: &Session,
@@ -150,7 +197,7 @@ impl Following {
         {
             self.logs = Some(Logs::shown(objects));
         }
-        let Some(mut logs) = self.logs.take() else {
+        let Some(logs) = &mut self.logs else {
             return Ok(false);
         };
         let before = logs.chunks();
@@ -171,8 +218,6 @@ impl Following {
         }
         let gaps = if over { Gaps::Skip } else { Gaps::Wait };
         logs.catch_up(bucket, gaps, &mut show).await?;
-        let more = logs.chunks() > before;
-        self.logs = Some(logs);
-        Ok(more)
+        Ok(logs.chunks() > before)
     }
 }
