@@ -95,7 +95,7 @@ impl<D: Destination> Line<D> {
 
     async fn send_once(&self, scan: &Scan) -> Result<Sent, Error> {
         let (index, seen, planned) = self.plan(scan).await?;
-        let dealt = self.packs(scan).send(planned).await?;
+        let dealt = self.packs(scan, &planned).send(planned).await?;
         self.remember(index, seen, &dealt).await?;
         Ok(Sent::of(scan, &dealt))
     }
@@ -113,13 +113,15 @@ impl<D: Destination> Line<D> {
 
     async fn survey_once(&self, scan: &Scan) -> Result<Vec<Dealt>, Error> {
         let (index, seen, planned) = self.plan(scan).await?;
-        let dealt = self.packs(scan).survey(planned).await?;
+        let dealt = self.packs(scan, &planned).survey(planned).await?;
         self.remember(index, seen, &dealt).await?;
         Ok(dealt)
     }
 
-    fn packs(&self, scan: &Scan) -> Packs<D> {
+    fn packs(&self, scan: &Scan, planned: &[Planned]) -> Packs<D> {
+        let unread = planned.iter().filter(|pack| pack.known.is_none());
         Packs {
+            eager: unread.count() <= self.machine.threads,
             machine: self.machine.clone(),
             destination: self.destination.clone(),
             tree: scan.tree.clone(),

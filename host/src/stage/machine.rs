@@ -8,8 +8,8 @@ use std::time::Instant;
 use archive::{BLOCK, FRAME};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::blocking;
 use super::press::Press;
+use super::workers::Workers;
 use crate::clock;
 use crate::error::Error;
 
@@ -30,7 +30,7 @@ const CALLS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) threads: usize,
-    cores: Arc<Semaphore>,
+    workers: Workers,
     /// In blocks. Whoever needs some takes all at once: nobody waits for more while holding some.
     room: Arc<Semaphore>,
     /// Large packs that are compressed while they are read again. Few, so that they leave the rest alone.
@@ -51,7 +51,7 @@ impl Machine {
         let threads = threads.min(MAX_CORES);
         Arc::new(Self {
             threads,
-            cores: Arc::new(Semaphore::new(threads)),
+            workers: Workers::new(threads),
             room: Arc::new(Semaphore::new(
                 HELD_BLOCKS + BLOCKS_PER_CORE * threads.min(MAX_CORES_WITH_ROOM),
             )),
@@ -70,13 +70,7 @@ impl Machine {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let core = acquire(&self.cores, 1).await?;
-        blocking(move || {
-            let done = work();
-            drop(core);
-            done
-        })
-        .await
+        self.workers.run(work).await
     }
 
     /// Waits until there is room for so many bytes.

@@ -11,6 +11,8 @@ mod line;
 mod machine;
 mod packs;
 mod press;
+mod workers;
+
 #[cfg(test)]
 mod tests;
 

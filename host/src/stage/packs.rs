@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use archive::{Address, BLOCK, Digest, PackReader, Tree};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::body::{Again, Body, Gather};
 use super::destination::{Destination, Placed, Standing};
@@ -24,6 +25,9 @@ pub(super) struct Packs<D> {
     pub(super) destination: D,
     pub(super) tree: Arc<Tree>,
     pub(super) name: Arc<str>,
+    /// Whether to compress what is read before it is known that it is missing: there are cores that have nothing else
+    /// to do.
+    pub(super) eager: bool,
 }
 
 /// One of them, as the tree is cut.
@@ -33,6 +37,14 @@ pub(super) struct Planned {
     pub(super) tar_size: u64,
     /// What it was when it was last read, if it looks the same.
     pub(super) known: Option<Digest>,
+}
+
+/// A tar that is held.
+enum Held {
+    /// As it was read.
+    Raw(Vec<Block>),
+    /// Being compressed already.
+    Pressing(Vec<JoinHandle<Result<Block, Error>>>),
 }
 
 /// What became of one.
@@ -115,7 +127,11 @@ impl<D: Destination> Packs<D> {
             Fate::Hit
         } else {
             let body = match held {
-                Some(blocks) => Body::Held(self.press(blocks).await?),
+                Some(Held::Pressing(pressing)) => Body::Held(gather(pressing).await?),
+                Some(Held::Raw(blocks)) => {
+                    let pressing = blocks.into_iter().map(|block| self.press(block));
+                    Body::Held(gather(pressing.collect()).await?)
+                }
                 None => Body::Again(self.again(&pack, &digest)),
             };
             let placing = self.destination.place(&digest, standing, body, &self.name);
@@ -145,32 +161,46 @@ impl<D: Destination> Packs<D> {
     }
 
     /// The digest, and the tar if it can be held.
-    async fn read(&self, pack: &Planned) -> Result<(Digest, Option<Vec<Block>>), Error> {
+    async fn read(&self, pack: &Planned) -> Result<(Digest, Option<Held>), Error> {
         let read = if pack.tar_size > HELD {
             (self.hash(pack).await?, None)
         } else {
-            let (digest, blocks) = self.hold(pack).await?;
-            (digest, Some(blocks))
+            let (digest, held) = self.hold(pack).await?;
+            (digest, Some(held))
         };
         self.machine.note_read();
         Ok(read)
     }
 
-    async fn hold(&self, pack: &Planned) -> Result<(Digest, Vec<Block>), Error> {
+    async fn hold(&self, pack: &Planned) -> Result<(Digest, Held), Error> {
         let bytes = usize::try_from(pack.tar_size).unwrap_or(usize::MAX);
         let mut room = self.machine.room(bytes).await?;
         let (tree, range) = (self.tree.clone(), pack.range.clone());
+        let (sender, mut blocks) = mpsc::unbounded_channel();
         let reading = self.machine.on_core(move || {
             let mut reader = PackReader::<_, Address>::open(tree, range)?;
-            let mut blocks = Vec::new();
             for _ in 0..bytes.div_ceil(BLOCK) {
                 let mut block = room.block();
                 block.fill(|buffer| reader.fill(buffer))?;
-                blocks.push(block);
+                // Who does not listen any more has given the pack up.
+                let _ = sender.send(block);
             }
-            Ok((reader.finish(), blocks))
+            Ok(reader.finish())
         });
-        reading.await?.map_err(|source| self.error(source))
+        let holding = async {
+            if self.eager {
+                let mut pressing = Vec::new();
+                while let Some(block) = blocks.recv().await {
+                    pressing.push(self.press(block));
+                }
+                return Held::Pressing(pressing);
+            }
+            let mut raw = Vec::new();
+            while blocks.recv_many(&mut raw, usize::MAX).await > 0 {}
+            Held::Raw(raw)
+        };
+        let (digest, held) = tokio::join!(reading, holding);
+        Ok((digest?.map_err(|source| self.error(source))?, held))
     }
 
     /// Block by block, so that a large pack shares the cores, and can be given up.
@@ -194,22 +224,9 @@ impl<D: Destination> Packs<D> {
         }
     }
 
-    async fn press(&self, blocks: Vec<Block>) -> Result<Vec<bytes::Bytes>, Error> {
-        let pressing = blocks.into_iter().map(|block| {
-            let machine = self.machine.clone();
-            tokio::spawn(async move { machine.press(block).await })
-        });
-        let pressing: Vec<_> = pressing.collect();
-        let mut gathered = Gather::default();
-        let mut body = Vec::new();
-        for pressed in pressing {
-            let pressed = pressed.await;
-            let pressed =
-                pressed.map_err(|error| Error::local("a worker thread broke down", error))??;
-            body.extend(gathered.push(pressed));
-        }
-        body.extend(gathered.rest());
-        Ok(body)
+    fn press(&self, block: Block) -> JoinHandle<Result<Block, Error>> {
+        let machine = self.machine.clone();
+        tokio::spawn(async move { machine.press(block).await })
     }
 
     fn again(&self, pack: &Planned, digest: &Digest) -> Again {
@@ -228,6 +245,21 @@ impl<D: Destination> Packs<D> {
             source,
         }
     }
+}
+
+async fn gather(
+    pressing: Vec<JoinHandle<Result<Block, Error>>>,
+) -> Result<Vec<bytes::Bytes>, Error> {
+    let mut gathered = Gather::default();
+    let mut body = Vec::new();
+    for pressed in pressing {
+        let pressed = pressed.await;
+        let pressed =
+            pressed.map_err(|error| Error::local("a worker thread broke down", error))??;
+        body.extend(gathered.push(pressed));
+    }
+    body.extend(gathered.rest());
+    Ok(body)
 }
 
 type Joined = Option<Result<(usize, Result<Dealt, Error>), tokio::task::JoinError>>;

@@ -262,26 +262,29 @@ async fn a_wrong_hint_changes_nothing() {
     fs::write(dir.path().join("f"), "content").unwrap();
     let tree = Arc::new(Tree::scan(b"in", dir.path()).unwrap());
     let plan = &tree.packs()[0];
-    let planned = Planned {
-        range: plan.range(),
-        tar_size: plan.tar_size(),
-        known: Some(Digest {
-            md5: "0".repeat(32),
-            sha256: "0".repeat(64),
-            size: 1,
-        }),
-    };
-    let shelf = Shelf::new();
-    let packs = Packs {
-        machine: Machine::new(),
-        destination: shelf.clone(),
-        tree: tree.clone(),
-        name: "in".into(),
-    };
-    let dealt = packs.send(vec![planned]).await.unwrap();
-    let digest = plan.write_tar(std::io::sink()).unwrap();
-    assert_eq!(dealt[0].digest, digest);
-    assert!(!shelf.get(&digest.md5).is_empty());
+    for eager in [false, true] {
+        let planned = Planned {
+            range: plan.range(),
+            tar_size: plan.tar_size(),
+            known: Some(Digest {
+                md5: "0".repeat(32),
+                sha256: "0".repeat(64),
+                size: 1,
+            }),
+        };
+        let shelf = Shelf::new();
+        let packs = Packs {
+            machine: Machine::new(),
+            destination: shelf.clone(),
+            tree: tree.clone(),
+            name: "in".into(),
+            eager,
+        };
+        let dealt = packs.send(vec![planned]).await.unwrap();
+        let digest = plan.write_tar(std::io::sink()).unwrap();
+        assert_eq!(dealt[0].digest, digest);
+        assert!(!shelf.get(&digest.md5).is_empty());
+    }
 }
 
 /// What the index knows is not read: this shelf would give it away by holding a pack that nobody could read again.
