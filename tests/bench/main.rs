@@ -42,6 +42,8 @@ struct Bench {
     /// The static one, where it was built: what an image holds.
     entrypoint: PathBuf,
     large: bool,
+    /// For what is too large for memory.
+    place: Option<PathBuf>,
 }
 
 fn main() {
@@ -59,10 +61,11 @@ fn main() {
         "medians of alternating rounds; cpu: user and system; MiB: the whole tree's peak; ratio: theirs by ours, pair by pair"
     );
     let bench = Bench {
-        corpora: Corpora::new(),
+        corpora: Corpora::new(None),
         peers: Peers::find(),
         entrypoint: entrypoint(&options),
         large: options.large,
+        place: options.place.clone(),
     };
     println!("{}", table::head());
     let rows = phases(&bench, &options);

@@ -5,7 +5,7 @@ use std::fs;
 use crate::Bench;
 use crate::child;
 use crate::contest::{Until, Way, hold};
-use crate::corpus::Corpus;
+use crate::corpus::{Corpora, Corpus};
 use crate::table::seconds;
 use crate::trial::{Processors, run};
 
@@ -17,23 +17,27 @@ pub(crate) fn print(bench: &Bench) {
         "", "pack s", "each µs", "MiB", "unpack s", "each µs", "MiB"
     );
     let mut files = vec![10, 1_000, 50_000];
-    let mut sizes = vec![1, 32, 1024];
     if bench.large {
         files.push(500_000);
-        sizes.push(16 * 1024);
     }
     for count in files {
-        line(bench, Corpus::Files(count), count);
+        line(&bench.corpora, Corpus::Files(count), count);
     }
-    for mib in sizes {
-        line(bench, Corpus::Sized(mib), mib);
+    for mib in [1, 32, 1024] {
+        line(&bench.corpora, Corpus::Sized(mib), mib);
+    }
+    if bench.large {
+        // More than fits into memory.
+        let place = bench.place.clone().unwrap_or_else(std::env::temp_dir);
+        let mib = 16 * 1024;
+        line(&Corpora::new(Some(place)), Corpus::Sized(mib), mib);
     }
 }
 
-fn line(bench: &Bench, corpus: Corpus, units: usize) {
-    let tree = bench.corpora.tree(corpus);
-    let archives = bench.corpora.scratch("archives");
-    let target = bench.corpora.scratch("unpacked");
+fn line(corpora: &Corpora, corpus: Corpus, units: usize) {
+    let tree = corpora.tree(corpus);
+    let archives = corpora.scratch("archives");
+    let target = corpora.scratch("unpacked");
     run(
         &mut child::command("archive", &[&tree, &archives]),
         Processors::All,
@@ -67,5 +71,5 @@ fn line(bench: &Bench, corpus: Corpus, units: usize) {
     for used in [&archives, &target] {
         fs::remove_dir_all(used).unwrap();
     }
-    bench.corpora.forget(corpus);
+    corpora.forget(corpus);
 }

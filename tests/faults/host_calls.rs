@@ -256,4 +256,11 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         "/run.json",
         Scene::Remove,
     ),
+    row(
+        "host: objects.get alt=media, the settings, `init`",
+        HOST,
+        Kind::Media,
+        "config/",
+        Scene::Init,
+    ),
 ];

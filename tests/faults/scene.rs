@@ -41,6 +41,8 @@ pub(crate) enum Scene {
     Remove,
     /// `sortie wait` after `sortie run --detach`.
     Wait,
+    /// `sortie init`.
+    Init,
 }
 
 impl Scene {
@@ -110,6 +112,7 @@ impl Scene {
                 let words = ["run", "-d", "-i", "data", "--", "sh", "-c", &command];
                 stage.enter(Way::Straight, &words).code(0);
             }
+            Self::Init => put_settings(stage),
             _ => {}
         }
     }
@@ -119,6 +122,10 @@ impl Scene {
         match self {
             Self::Remove => stage.enter(Way::Proxied, &["rm", &run_before(stage)]),
             Self::Wait => self.come_back(stage, &run_before(stage), out),
+            Self::Init => {
+                let bucket = format!("gs://{}", stage.bucket);
+                stage.enter(Way::Proxied, &["init", &bucket])
+            }
             _ => self.run(stage, out),
         }
     }
@@ -155,6 +162,12 @@ impl Scene {
                 &left,
                 &Vec::new(),
             ));
+        }
+        if self == Self::Init {
+            expect("exit code", &done.code, &Some(0))?;
+            let text = std::fs::read_to_string(stage.machine.path("sortie.toml"));
+            let text = text.map_err(|error| format!("sortie.toml: {error}"))?;
+            return expect("its project", &text.contains(TEAM), &true);
         }
         expect("exit code", &done.code, &Some(self.code()))?;
         let read = |name: &str| std::fs::read(stage.machine.path(&format!("{out}/{name}")));
@@ -218,6 +231,25 @@ fn make_known(stage: &Stage<'_>) {
         };
         bucket.insert(&name, &object, bytes).await.unwrap();
     });
+}
+
+/// The project that the kit's settings name.
+const TEAM: &str = "the-teams-own";
+
+fn put_settings(stage: &Stage<'_>) {
+    let settings = serde_json::json!({
+        "format": 1, "project": TEAM, "region": "us-central1", "bucket": stage.bucket, "environments": {},
+    });
+    let object = NewObject {
+        content_type: "application/json",
+        metadata: std::collections::BTreeMap::new(),
+        custom_time: None,
+        precondition: Precondition::Absent,
+    };
+    let json = bytes::Bytes::from(settings.to_string());
+    let bucket = stage.bucket();
+    let put = bucket.insert(wire::names::SETTINGS, &object, json);
+    runtime().block_on(put).unwrap();
 }
 
 /// Bytes that no compression makes less.

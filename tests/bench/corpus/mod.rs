@@ -48,19 +48,17 @@ impl Corpus {
     pub(crate) fn rounds(self) -> usize {
         match self {
             Self::Tiny | Self::Repo | Self::Files(0..=1000) | Self::Sized(0..=32) => 5,
-            Self::Wide | Self::Big | Self::Files(_) | Self::Sized(_) => 3,
+            Self::Wide | Self::Big | Self::Files(0..=50_000) | Self::Sized(0..=1024) => 3,
+            Self::Files(_) | Self::Sized(_) => 1,
         }
     }
 }
 
 impl Corpora {
-    pub(crate) fn new() -> Self {
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
+    /// In this directory, or where files are made at the speed of memory.
+    pub(crate) fn new(place: Option<PathBuf>) -> Self {
+        let memory = Some(PathBuf::from("/dev/shm")).filter(|dir| dir.is_dir());
+        let place = place.or(memory).unwrap_or_else(std::env::temp_dir);
         let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(place);
         Self { dir: dir.unwrap() }
     }
