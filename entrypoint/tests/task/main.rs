@@ -11,8 +11,11 @@ mod inputs;
 mod logs;
 mod memory;
 mod outputs;
+mod overlap;
 mod processes;
 mod proxy;
+#[path = "../../../tests/relay/mod.rs"]
+mod relay;
 mod site;
 mod steps;
 mod task;
