@@ -3,6 +3,7 @@
 
 mod again;
 mod arguments;
+mod calls;
 mod claude;
 mod collected;
 mod coming_back;
@@ -23,6 +24,8 @@ mod many;
 mod outputs;
 mod platform;
 mod refusals;
+#[path = "../relay/mod.rs"]
+mod relay;
 mod report;
 mod returning;
 mod sandbox;

@@ -6,10 +6,12 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Only what hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// What is noted of a request: its head, and what a small body says.
 const GLANCE: usize = 8 << 10;
@@ -17,7 +19,7 @@ const GLANCE: usize = 8 << 10;
 /// What was asked so far.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Requests in their order, in so far as they have come.
+    /// In their order, as far as they have come.
     requests: Vec<Vec<u8>>,
     connections: usize,
     /// Answers that were held for nothing.
@@ -41,8 +43,8 @@ impl Seen {
     }
 }
 
-/// What is held: a request's answer, until this is so. `None` is not held.
-type Until = Box<dyn Fn(&Seen) -> bool>;
+/// What an answer is held for.
+pub(crate) type Until = Box<dyn Fn(&Seen) -> bool>;
 
 struct Log {
     seen: Mutex<Seen>,
@@ -105,12 +107,16 @@ impl Log {
     }
 
     fn wait(&self, until: &dyn Fn(&Seen) -> bool) {
-        let seen = self.seen();
-        let waited = self
-            .news
-            .wait_timeout_while(seen, PATIENCE, |seen| !until(seen));
-        let (mut seen, waited) = waited.unwrap();
-        seen.in_vain += usize::from(waited.timed_out());
+        let begun = Instant::now();
+        let mut seen = self.seen();
+        while !until(&seen) {
+            if begun.elapsed() > PATIENCE {
+                seen.in_vain += 1;
+                return;
+            }
+            // It may be about something of the test's own, of which there is no news.
+            seen = self.news.wait_timeout(seen, MOMENT).unwrap().0;
+        }
     }
 }
 
