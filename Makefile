@@ -54,7 +54,7 @@ test-kill: ## kill sortie and its tasks all over a run, fill disks, starve, canc
 test-faults: ## break every call in every way, and hold docs/faults.md against what comes of it: UPDATE=1 writes it anew
 	$(CARGO) test --locked --workspace --test faults -- --ignored
 
-bench: entrypoint ## measure each phase against the others' way: BENCH='pack again container home start batches scaling', BENCH_LARGE=1 BENCH_DIR=place
+bench: entrypoint ## measure each phase against the others' way: BENCH='pack again send container home start batches scaling', BENCH_LARGE=1 BENCH_DIR=place
 	SORTIE_STATIC_ENTRYPOINT=$(STATIC) $(CARGO) bench --locked --quiet --package sortie --bench phases
 
 bench-compare: ## print what two commits took, as `make bench` has kept it: A=commit B=commit

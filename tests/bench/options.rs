@@ -19,9 +19,10 @@ pub(crate) struct Options {
 }
 
 /// In their order.
-pub(crate) const PARTS: [&str; 7] = [
+pub(crate) const PARTS: [&str; 8] = [
     "pack",
     "again",
+    "send",
     "container",
     "home",
     "start",
