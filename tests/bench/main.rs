@@ -103,7 +103,11 @@ fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
     let trees = [Corpus::Repo, Corpus::Wide]
         .into_iter()
         .chain(options.large.then_some(Corpus::Big));
-    let trees: Vec<_> = trees.collect();
+    let trees: Vec<_> = if options.quick {
+        vec![Corpus::Files(1000)]
+    } else {
+        trees.collect()
+    };
     if options.wants("pack") {
         for &corpus in &trees {
             add(pack::measure(bench, corpus));
