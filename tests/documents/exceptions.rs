@@ -91,6 +91,7 @@ const STEPS: &[&str] = &[
 /// Hints, which explain themselves.
 const HINTS: &[&str] = &[
     "`gcloud auth application-default login` makes new credentials",
+    "`gcloud auth application-default set-quota-project …`; it takes `roles/serviceusage.serviceUsageConsumer` there",
     "`printf %s \"$VALUE\" | gcloud secrets versions add … --data-file=- --project=…`",
     "`terraform -chdir=terraform apply` sets it as the kit has it",
     "`terraform apply` builds and pushes it again",
@@ -101,6 +102,7 @@ const HINTS: &[&str] = &[
     "it goes on by itself; `sortie wait …` brings its results home",
     "let Cloud Run's service agent read the repository: `roles/artifactregistry.reader`",
     "make run CMD='wc -w input/text' INPUTS='text=README.md', or make run TASK=examples/wordcount.toml, or make run TASK='List what is in input/' INPUTS=examples",
+    "raise the `serial` of `…` in terraform.tfvars, and `terraform -chdir=terraform apply`: the job names a version",
     "write `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@sha256:…`",
 ];
 
