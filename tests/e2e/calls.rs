@@ -112,7 +112,8 @@ fn a_whole_run_is_a_dozen_calls_on_a_few_connections() {
     let words = ["run", "-i", "data", "--out", "o", "--", "true"];
     overheard.sortie(words).code(0);
     let seen = overheard.relay.seen();
-    let (looks, others): (Vec<_>, Vec<_>) = lines(&seen).into_iter().partition(is_look);
+    let (looks, others): (Vec<_>, Vec<_>) =
+        lines(&seen).into_iter().partition(|line| is_look(line));
     assert!(!looks.is_empty());
     // Those before the execution, and the claim and the report.
     assert_eq!(others.len(), 8, "{others:#?}");
@@ -121,7 +122,7 @@ fn a_whole_run_is_a_dozen_calls_on_a_few_connections() {
 }
 
 /// How often it looks is a matter of how long the tasks take.
-fn is_look(line: &String) -> bool {
+fn is_look(line: &str) -> bool {
     line.contains("/executions/") || line.contains("&prefix=")
 }
 
@@ -159,7 +160,6 @@ fn of_many(tasks: usize) {
     let reports = lines.iter().filter(is_report).count();
     assert_eq!(reports, tasks, "each is read once");
     assert_eq!(seen.count("/jobs/a-job:run"), 1);
-    eprintln!("{tasks} tasks: {} calls", lines.len());
     assert!(lines.len() <= tasks + 100, "{} calls", lines.len());
     // Eight reports at once, and some where the end of an answer was not yet noticed.
     assert!(seen.connections() <= 16, "{}", seen.connections());

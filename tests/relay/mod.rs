@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Only what hangs takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -46,10 +46,13 @@ impl Seen {
 /// What an answer is held for.
 pub(crate) type Until = Box<dyn Fn(&Seen) -> bool>;
 
+/// Says of a request whether its answer is held.
+type Hold = Box<dyn Fn(&str) -> Option<Until> + Send + Sync>;
+
 struct Log {
     seen: Mutex<Seen>,
     news: Condvar,
-    hold: Box<dyn Fn(&str) -> Option<Until> + Send + Sync>,
+    hold: Hold,
 }
 
 /// The relay; its threads end with their connections.

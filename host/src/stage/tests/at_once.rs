@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use super::*;
 
 /// Only what hangs takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Keeps the first pack it is given when a second was given to it.
 #[derive(Clone)]
