@@ -6,6 +6,7 @@ mod arguments;
 mod claude;
 mod collected;
 mod coming_back;
+mod core_files;
 mod credentials;
 mod doctor;
 mod emulator;
