@@ -48,7 +48,7 @@ mod refusal;
 mod retry;
 mod upload;
 
-pub use add::{Added, Options, add, resolve};
+pub use add::{Added, Options, add, is_there, resolve};
 pub use digest::Digest;
 pub use error::RegistryError;
 pub use layer::ENTRYPOINT;

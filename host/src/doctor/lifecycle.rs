@@ -9,6 +9,12 @@ use super::bucket::APPLY;
 /// Conditions that come true of an input however often it is used.
 const AGING: &[&str] = &["age", "createdBefore"];
 
+/// A task may run for 7 days, and what it uses was used first up to a day before; the kit takes no less.
+const INPUTS_LEAST: u64 = 9;
+
+/// The results of such a task must be there for a while, too; the kit takes no less.
+const RUNS_LEAST: u64 = 14;
+
 pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
     let rules = bucket["lifecycle"]["rule"].as_array();
     let rules: Vec<&Value> = rules
@@ -41,7 +47,12 @@ fn inputs(rules: &[&Value]) -> Finding {
         return Finding::failure(CHECK, says).with_hint(APPLY);
     }
     match ours().filter_map(|rule| by_use(rule)).min() {
-        Some(days) => Finding::ok(CHECK, format!("forgotten {days} days after their last use")),
+        Some(days) => long_enough(
+            CHECK,
+            days,
+            INPUTS_LEAST,
+            format!("forgotten {days} days after their last use"),
+        ),
         None => Finding::warning(
             CHECK,
             "no rule forgets inputs: they are kept, and billed, for ever",
@@ -54,13 +65,26 @@ fn runs(rules: &[&Value]) -> Finding {
     const CHECK: &str = "bucket.runs";
     let ours = rules.iter().filter(|rule| touches(rule, RUNS));
     match ours.filter_map(|rule| rule["age"].as_u64()).min() {
-        Some(days) => Finding::ok(CHECK, format!("forgotten after {days} days")),
+        Some(days) => long_enough(
+            CHECK,
+            days,
+            RUNS_LEAST,
+            format!("forgotten after {days} days"),
+        ),
         None => Finding::warning(
             CHECK,
             "no rule forgets runs: they are kept, and billed, for ever",
         )
         .with_hint(APPLY),
     }
+}
+
+fn long_enough(check: &str, days: u64, least: u64, says: String) -> Finding {
+    if days >= least {
+        return Finding::ok(check, says);
+    }
+    let says = format!("{says}, and a task may run for 7: {least} are the least that is safe");
+    Finding::warning(check, says).with_hint(APPLY)
 }
 
 /// Whether a rule is about names that begin so, all or some of them.
@@ -94,6 +118,32 @@ mod tests {
         ]);
         assert_eq!(statuses(&kit), [Status::Ok, Status::Ok]);
         assert_eq!(statuses(&json!([])), [Status::Warning, Status::Warning]);
+    }
+
+    #[test]
+    fn what_is_forgotten_too_soon_or_never_is_told() {
+        let rules = |inputs: u32, runs: u32| {
+            json!([
+                {"matchesPrefix": ["inputs/"], "daysSinceCustomTime": inputs},
+                {"matchesPrefix": ["runs/"], "age": runs},
+            ])
+        };
+        assert_eq!(statuses(&rules(9, 14)), [Status::Ok, Status::Ok]);
+        assert_eq!(statuses(&rules(8, 13)), [Status::Warning, Status::Warning]);
+        let inputs_alone = json!([{"matchesPrefix": ["inputs/"], "daysSinceCustomTime": 14}]);
+        assert_eq!(statuses(&inputs_alone), [Status::Ok, Status::Warning]);
+        // The shortest counts.
+        let two = json!([
+            {"matchesPrefix": ["runs/"], "age": 30},
+            {"matchesPrefix": ["runs/x"], "age": 1},
+        ]);
+        let found = examine(&json!({"lifecycle": {"rule": [
+            {"action": {"type": "Delete"}, "condition": two[0]},
+            {"action": {"type": "Delete"}, "condition": two[1]},
+        ]}}));
+        assert_eq!(found[1].status, Status::Warning);
+        assert!(found[1].says.starts_with("forgotten after 1 days"));
+        assert!(found[1].hint.is_some());
     }
 
     #[test]
