@@ -39,6 +39,9 @@ mod connection;
 mod digest;
 mod elf;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layer;
 mod manifest;
 mod pipe;

@@ -86,7 +86,7 @@ fn local_mode_leaves_no_core_file_and_a_users_command_may() {
 
 #[test]
 fn an_emulator_for_other_programs_does_likewise() {
-    let team = Team::started_by(|machine, words| wished(machine, words));
+    let team = Team::started_by(wished);
     leaves_none(team.emulator_pid());
     let job = serde_json::json!({ "template": { "template": {
         "maxRetries": 0,

@@ -82,9 +82,9 @@ impl Registry {
             for client in listener.incoming() {
                 let mut client = client.unwrap();
                 let mut request = [0; 4096];
-                let read = client.read(&mut request).unwrap();
-                let head = String::from_utf8_lossy(&request[..read]).into_owned();
-                heard.lock().unwrap().push(head);
+                let length = client.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                heard.lock().unwrap().push(request);
                 let status = status.load(Ordering::Relaxed);
                 let answer = format!(
                     "HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
