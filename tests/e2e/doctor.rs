@@ -217,7 +217,7 @@ fn what_is_wrong_with_the_bucket_is_told() {
     healthy.change_bucket(&kept(3));
     healthy.warns(
         "bucket.runs",
-        "forgotten after 3 days, and a task may run for 7",
+        "forgotten after 3 days, perhaps before they are fetched",
         "terraform",
     );
     healthy.change_bucket(&json!({"lifecycle": null}));
@@ -384,8 +384,21 @@ fn a_disabled_api_and_a_wrong_clock_are_told() {
         "off in `team`: `run.googleapis.com`",
         "gcloud services enable run.googleapis.com --project=team",
     );
-    healthy.cloud.google.mood().date = Some("Tue, 01 Dec 2020 00:00:00 GMT".to_owned());
-    healthy.fails("clock", "s ahead of the server", "timedatectl");
+    let early = Healthy::new();
+    early.cloud.google.mood().date = Some("Tue, 01 Dec 2020 00:00:00 GMT".to_owned());
+    early.warns("clock", "s ahead of the server", "timedatectl");
+    let (_, bucket, ..) = early.found("bucket");
+    assert_eq!(bucket, "ok", "runs work, and so does the rest of this");
+}
+
+#[test]
+fn an_environment_that_is_not_listed_is_told() {
+    let healthy = Healthy::new();
+    let typed = healthy.typed(&["--json"]).env("SORTIE_ENVIRONMENT", "typo");
+    let all = findings(&typed.enter().code(0));
+    let (status, says, hint) = &all["environments"];
+    assert_eq!(status, "warning", "{says}");
+    assert!(says.contains("is not among them") && hint.contains("--environment"));
 }
 
 #[test]

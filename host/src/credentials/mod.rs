@@ -90,6 +90,13 @@ impl GoogleCredentials {
         })
     }
 
+    /// Whether they are a person's, whose calls need a project for their quota.
+    pub(crate) async fn are_a_persons(&self) -> bool {
+        let found = self.found().await;
+        found
+            .is_ok_and(|found| matches!(found.source, Source::User(..)) && found.targets.is_empty())
+    }
+
     async fn found(&self) -> Result<&Found, TokenError> {
         self.found.get_or_try_init(|| find(&self.places)).await
     }

@@ -1,7 +1,7 @@
 //! The environments' jobs: there, as the kit makes them and as the settings say; theirs to start and to watch.
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 use wire::api::{ApiError, ErrorKind};
@@ -252,19 +252,17 @@ async fn rights(connection: &Connection, job: &str) -> Result<Value, ApiError> {
         .await
 }
 
-/// Those that run now, as far as one page tells.
+/// Those that run now, of the last day.
 async fn executions(connection: &Connection, job: &str) -> Result<usize, ApiError> {
-    let newest = connection
-        .cloud_run
-        .executions_since(job, Timestamp::MAX)
-        .await?;
+    let since = Timestamp::now() - SignedDuration::from_hours(24);
+    let newest = connection.cloud_run.executions_since(job, since).await?;
     Ok(newest.iter().filter(|execution| !execution.ended()).count())
 }
 
 fn headroom(running: usize) -> Finding {
     const CHECK: &str = "quota";
     let says = format!(
-        "{running} executions of these jobs run now; a region allows {EXECUTIONS} at once, and 180 starts a minute, unless raised"
+        "{running} executions of these jobs, begun in the last day, run now; a region allows {EXECUTIONS} at once, and 180 starts a minute, unless raised"
     );
     if running * 10 < EXECUTIONS * 9 {
         return Finding::ok(CHECK, says);

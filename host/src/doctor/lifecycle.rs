@@ -9,13 +9,14 @@ use super::bucket::APPLY;
 /// Conditions that come true of an input however often it is used.
 const AGING: &[&str] = &["age", "createdBefore"];
 
-/// A task may run for 7 days, and what it uses was used first up to a day before; the kit takes no less.
-const INPUTS_LEAST: u64 = 9;
+/// Inputs that are forgotten sooner after a use may go while a run of a week still starts tasks.
+const INPUTS_DAYS: u64 = 9;
 
-/// The results of such a task must be there for a while, too; the kit takes no less.
-const RUNS_LEAST: u64 = 14;
+/// Runs that are forgotten sooner may go before their results were fetched.
+const RUNS_DAYS: u64 = 14;
 
-pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
+/// `longest`: that a task may run, in days.
+pub(super) fn examine(bucket: &Value, longest: u64) -> Vec<Finding> {
     let rules = bucket["lifecycle"]["rule"].as_array();
     let rules: Vec<&Value> = rules
         .into_iter()
@@ -24,7 +25,7 @@ pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
         .map(|rule| &rule["condition"])
         .filter(|condition| !is_of_the_dead(condition))
         .collect();
-    vec![inputs(&rules), runs(&rules)]
+    vec![inputs(&rules), runs(&rules, longest)]
 }
 
 /// Whether it never comes true of an object that is there.
@@ -47,12 +48,12 @@ fn inputs(rules: &[&Value]) -> Finding {
         return Finding::failure(CHECK, says).with_hint(APPLY);
     }
     match ours().filter_map(|rule| by_use(rule)).min() {
-        Some(days) => long_enough(
-            CHECK,
-            days,
-            INPUTS_LEAST,
-            format!("forgotten {days} days after their last use"),
-        ),
+        Some(days) if days < INPUTS_DAYS => {
+            let says =
+                format!("forgotten {days} days after their last use, which may be beneath a run");
+            Finding::warning(CHECK, says).with_hint(APPLY)
+        }
+        Some(days) => Finding::ok(CHECK, format!("forgotten {days} days after their last use")),
         None => Finding::warning(
             CHECK,
             "no rule forgets inputs: they are kept, and billed, for ever",
@@ -61,30 +62,25 @@ fn inputs(rules: &[&Value]) -> Finding {
     }
 }
 
-fn runs(rules: &[&Value]) -> Finding {
+fn runs(rules: &[&Value], longest: u64) -> Finding {
     const CHECK: &str = "bucket.runs";
     let ours = rules.iter().filter(|rule| touches(rule, RUNS));
     match ours.filter_map(|rule| rule["age"].as_u64()).min() {
-        Some(days) => long_enough(
-            CHECK,
-            days,
-            RUNS_LEAST,
-            format!("forgotten after {days} days"),
-        ),
+        Some(days) if days <= longest => {
+            let says = format!("forgotten after {days} days, and a task may run for {longest}");
+            Finding::failure(CHECK, says).with_hint(APPLY)
+        }
+        Some(days) if days < RUNS_DAYS => {
+            let says = format!("forgotten after {days} days, perhaps before they are fetched");
+            Finding::warning(CHECK, says).with_hint(APPLY)
+        }
+        Some(days) => Finding::ok(CHECK, format!("forgotten after {days} days")),
         None => Finding::warning(
             CHECK,
             "no rule forgets runs: they are kept, and billed, for ever",
         )
         .with_hint(APPLY),
     }
-}
-
-fn long_enough(check: &str, days: u64, least: u64, says: String) -> Finding {
-    if days >= least {
-        return Finding::ok(check, says);
-    }
-    let says = format!("{says}, and a task may run for 7: {least} are the least that is safe");
-    Finding::warning(check, says).with_hint(APPLY)
 }
 
 /// Whether a rule is about names that begin so, all or some of them.
@@ -106,7 +102,7 @@ mod tests {
         let rules: Vec<Value> = rules
             .map(|condition| json!({"action": {"type": "Delete"}, "condition": condition}))
             .collect();
-        let findings = examine(&json!({"lifecycle": {"rule": rules}}));
+        let findings = examine(&json!({"lifecycle": {"rule": rules}}), 7);
         findings.into_iter().map(|finding| finding.status).collect()
     }
 
@@ -121,29 +117,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_too_soon_or_never_is_told() {
-        let rules = |inputs: u32, runs: u32| {
-            json!([
+    fn what_forgets_too_soon_is_found() {
+        let days = |inputs: u64, runs: u64| {
+            statuses(&json!([
                 {"matchesPrefix": ["inputs/"], "daysSinceCustomTime": inputs},
                 {"matchesPrefix": ["runs/"], "age": runs},
-            ])
+            ]))
         };
-        assert_eq!(statuses(&rules(9, 14)), [Status::Ok, Status::Ok]);
-        assert_eq!(statuses(&rules(8, 13)), [Status::Warning, Status::Warning]);
-        let inputs_alone = json!([{"matchesPrefix": ["inputs/"], "daysSinceCustomTime": 14}]);
-        assert_eq!(statuses(&inputs_alone), [Status::Ok, Status::Warning]);
-        // The shortest counts.
-        let two = json!([
-            {"matchesPrefix": ["runs/"], "age": 30},
-            {"matchesPrefix": ["runs/x"], "age": 1},
-        ]);
-        let found = examine(&json!({"lifecycle": {"rule": [
-            {"action": {"type": "Delete"}, "condition": two[0]},
-            {"action": {"type": "Delete"}, "condition": two[1]},
-        ]}}));
-        assert_eq!(found[1].status, Status::Warning);
-        assert!(found[1].says.starts_with("forgotten after 1 days"));
-        assert!(found[1].hint.is_some());
+        assert_eq!(days(9, 14), [Status::Ok, Status::Ok]);
+        assert_eq!(days(8, 13), [Status::Warning, Status::Warning]);
+        assert_eq!(days(0, 8), [Status::Warning, Status::Warning]);
+        assert_eq!(
+            days(9, 7),
+            [Status::Ok, Status::Failure],
+            "a task's own week"
+        );
     }
 
     #[test]
