@@ -7,6 +7,7 @@ mod calls;
 mod claude;
 mod collected;
 mod coming_back;
+mod core_files;
 mod credentials;
 mod doctor;
 mod emulator;

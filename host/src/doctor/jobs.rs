@@ -33,6 +33,16 @@ impl Read {
         definition.pointer("/template/template")
     }
 
+    /// What the settings call its environment.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it runs.
+    pub(super) fn image(&self) -> Option<&str> {
+        self.task()?["containers"][0]["image"].as_str()
+    }
+
     /// The variables of its containers.
     pub(super) fn variables(&self) -> impl Iterator<Item = &Value> {
         let containers = self.task().and_then(|task| task["containers"].as_array());
@@ -259,4 +269,79 @@ fn headroom(running: usize) -> Finding {
     }
     Finding::warning(CHECK, says)
         .with_hint("`sortie ps --all` shows whose they are; `sortie cancel RUN` ends one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    fn shaped(definition: &Value) -> Finding {
+        let read = Read {
+            name: "default".to_owned(),
+            job: "crew".to_owned(),
+            known: None,
+            definition: Ok(definition.clone()),
+        };
+        shape("job.default", &read, definition)
+    }
+
+    fn definition() -> Value {
+        json!({
+            "name": "projects/team/locations/europe-west1/jobs/crew",
+            "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
+            "template": {"template": {
+                "serviceAccount": "crew@team.iam.gserviceaccount.com",
+                "containers": [{"image": "pkg.test/base@sha256:00"}],
+            }},
+        })
+    }
+
+    #[test]
+    fn a_region_that_is_nearly_full_is_told() {
+        let room = headroom(899);
+        assert_eq!(room.status, Status::Ok);
+        assert!(room.says.starts_with("899 executions"), "{}", room.says);
+        let full = headroom(900);
+        assert_eq!(full.status, Status::Warning);
+        assert!(full.says.contains("allows 1000 at once"), "{}", full.says);
+        assert!(full.hint.unwrap().contains("sortie cancel"));
+    }
+
+    #[test]
+    fn a_job_that_cannot_run_is_told_in_cloud_runs_words() {
+        assert_eq!(shaped(&definition()).status, Status::Ok);
+        let mut failed = definition();
+        failed["terminalCondition"] = json!({
+            "type": "Ready", "state": "CONDITION_FAILED",
+            "message": "Image 'pkg.test/base@sha256:00' not found.",
+        });
+        let finding = shaped(&failed);
+        assert_eq!(finding.status, Status::Failure);
+        assert!(
+            finding
+                .says
+                .ends_with("cannot run: Image 'pkg.test/base@sha256:00' not found."),
+            "{}",
+            finding.says
+        );
+        let typed = "gcloud run jobs describe crew --region=europe-west1 --project=team";
+        assert!(finding.hint.unwrap().contains(typed));
+        failed["terminalCondition"] = json!({"state": "CONDITION_FAILED"});
+        assert!(shaped(&failed).says.contains("does not say why"));
+    }
+
+    #[test]
+    fn a_job_without_an_account_or_with_the_runs_variable_is_told() {
+        let mut job = definition();
+        job["template"]["template"]["serviceAccount"] = json!("");
+        let finding = shaped(&job);
+        assert_eq!(finding.status, Status::Warning);
+        assert!(finding.says.contains("the project's default account"));
+        job["template"]["template"]["containers"][0]["env"] =
+            json!([{"name": SORTIE_RUN, "value": "x"}]);
+        let finding = shaped(&job);
+        assert_eq!(finding.status, Status::Failure);
+        assert!(finding.says.contains("sets `SORTIE_RUN` itself"));
+    }
 }
