@@ -104,7 +104,9 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     let walk = walkdir::WalkDir::new(directory).sort_by_file_name();
     let files = walk.into_iter().map(|entry| entry.unwrap().into_path());
     let is_source = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs")
+        path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("tests.rs")
+            && !path.iter().any(|part| part == "tests")
     };
     files.filter(is_source).collect()
 }
