@@ -84,6 +84,19 @@ impl Row {
     }
 }
 
+/// Calls that no row names, and why none needs to.
+const WITHOUT_ROW: &[Call] = &[];
+
+/// Every call that a case may make: one that is new has no row yet, and gets one.
+pub(crate) fn known_calls() -> Vec<Call> {
+    let rows = rows();
+    let after = rows
+        .iter()
+        .filter_map(|row| row.after.map(|(call, _)| call));
+    let named = rows.iter().map(|row| row.call).chain(after);
+    named.chain(WITHOUT_ROW.iter().copied()).collect()
+}
+
 /// All of them.
 pub(crate) fn rows() -> Vec<Row> {
     [HOST_ROWS, TASK_ROWS].concat()

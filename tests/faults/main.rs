@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod calls;
+mod counts;
 #[expect(dead_code, reason = "the end to end tests use more of it")]
 #[path = "../e2e/harness.rs"]
 mod harness;

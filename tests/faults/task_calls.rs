@@ -32,6 +32,13 @@ pub(crate) const TASK_ROWS: &[Row] = &[
     )
     .after(TASK, Kind::Insert, "/claims/", Fault::LostAnswer),
     row(
+        "task: objects.get alt=media, a spec",
+        TASK,
+        Kind::Media,
+        "/specs/",
+        Scene::Spec,
+    ),
+    row(
         "task: objects.get alt=media, a pack",
         TASK,
         Kind::Media,
@@ -63,14 +70,14 @@ pub(crate) const TASK_ROWS: &[Row] = &[
         "task: objects.insert multipart, outputs",
         TASK,
         Kind::Insert,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Object,
     ),
     row(
         "task: resumable start, outputs",
         TASK,
         Kind::ResumableStart,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Large,
     ),
     row(
@@ -95,6 +102,13 @@ pub(crate) const TASK_ROWS: &[Row] = &[
         Scene::Large,
     )
     .after(TASK, Kind::Chunk, "", Fault::LostAnswer),
+    row(
+        "task: objects.insert multipart, a collected directory",
+        TASK,
+        Kind::Insert,
+        ".KEY.0.tar.gz",
+        Scene::Collected,
+    ),
     row(
         "task: objects.insert multipart, the report",
         TASK,

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::calls::Row;
+use crate::calls::{Row, known_calls};
+use crate::counts::Counts;
 use crate::harness::Done;
 use crate::proxy::{Fault, Kind, Rule};
 use crate::scene::{Scene, expect};
@@ -24,6 +25,8 @@ pub(crate) enum Outcome {
     LogLost,
     /// The run goes on to its own end, which is said.
     GoesOn,
+    /// What could not be removed stays, which is said; the same command again removes it.
+    Stays,
 }
 
 impl Outcome {
@@ -35,6 +38,7 @@ impl Outcome {
             Self::TaskFailed => "T",
             Self::LogLost => "L",
             Self::GoesOn => "G",
+            Self::Stays => "S",
         }
     }
 }
@@ -63,6 +67,10 @@ pub(crate) fn play(server: &Server, row: &Row, fault: Fault) -> Result<Verdict, 
         };
         met.map(|()| verdict)
     });
+    let judged = judged.and_then(|verdict| {
+        let unnamed = stage.proxy.asked_besides(&known_calls());
+        expect("calls without a row", &unnamed, &Vec::new()).map(|()| verdict)
+    });
     judged.map_err(|why| {
         format!(
             "{why}\ncode {:?}\n{}\n{}\n{}",
@@ -83,7 +91,8 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         return Ok(verdict(Outcome::AsIfNothing, String::new()));
     }
     let wrong = right.unwrap_err();
-    if let Some(verdict) = told(scene, done) {
+    if let Some(verdict) = told(stage, scene, done)? {
+        nothing_doubled(stage, row, fault)?;
         return Ok(verdict);
     }
     if done.code != Some(125) {
@@ -114,35 +123,60 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         }
     }
     let failed = last["event"] == "result" || !last["run"].is_null();
-    let before = stage.ran();
-    let came_back = scene == Scene::Wait;
+    let came_back = scene.comes_back();
+    let mut expected = Counts::default();
+    if !scene.runs_nothing() && !came_back {
+        if failed {
+            expected = Counts::of_failed(row);
+        }
+        expect("what came of it", &Counts::of(stage, scene), &expected)?;
+    }
     let again = scene.act(stage, "o3");
     not_broken(&again)?;
     scene
         .check(stage, &again, "o3")
         .map_err(|why| format!("even without a fault: {why}\n{}\n---", again.stderr))?;
+    if !scene.runs_nothing() {
+        expected += Counts::of_whole(scene);
+        expect("what came of all", &Counts::of(stage, scene), &expected)?;
+    }
     let outcome = if came_back {
         Outcome::WaitBringsIt
     } else if failed {
         Outcome::TaskFailed
     } else {
-        expect("a second execution", &(stage.started().len() > 1), &false)?;
-        expect("runs of a command that was never started", &before, &0)?;
         Outcome::AgainDoesIt
     };
     Ok(verdict(outcome, said))
 }
 
-/// What is not as it must be, and is said to be so.
-fn told(scene: Scene, done: &Done) -> Option<Verdict> {
-    let stdout = String::from_utf8_lossy(&done.stdout);
-    let says = |words: &str| stdout.lines().find(|line| line.contains(words));
+/// What is not as it must be, and is said to be so; all else of it is right.
+fn told(stage: &Stage<'_>, scene: Scene, done: &Done) -> Result<Option<Verdict>, String> {
+    let all = format!("{}{}", String::from_utf8_lossy(&done.stdout), done.stderr);
+    let says = |words: &str| all.lines().find(|line| line.contains(words));
     let (outcome, words) = match (scene, done.code) {
         (Scene::Talking, Some(3)) => (Outcome::LogLost, says("were lost")),
         (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("the cancel did not go through")),
-        _ => return None,
+        (Scene::Sweep, Some(0)) => (Outcome::Stays, says(" stays: ")),
+        _ => return Ok(None),
     };
-    words.map(|words| verdict(outcome, words.to_owned()))
+    let Some(words) = words else {
+        return Ok(None);
+    };
+    match outcome {
+        Outcome::LogLost => scene.check_files(stage, "o")?,
+        Outcome::GoesOn => {
+            scene.check_stdout(stage, "o")?;
+            scene.check_files(stage, "o")?;
+        }
+        _ => {
+            stage.proxy.relent();
+            let again = scene.act(stage, "o3");
+            not_broken(&again)?;
+            scene.check(stage, &again, "o3")?;
+        }
+    }
+    Ok(Some(verdict(outcome, words.to_owned())))
 }
 
 fn verdict(outcome: Outcome, said: String) -> Verdict {
@@ -159,36 +193,16 @@ fn not_broken(done: &Done) -> Result<(), String> {
     Ok(())
 }
 
-/// The command ran once, however many executions there are; and there are no more of them than were asked for.
+/// The command ran once a task, however many executions there are; and there are no more of them than were asked for.
 fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault) -> Result<(), String> {
-    if matches!(row.scene, Scene::Remove | Scene::Init) {
+    if row.scene.runs_nothing() {
         return Ok(());
     }
-    expect("times that the command ran", &stage.ran(), &1)?;
-    if matches!(row.scene, Scene::OwnJob | Scene::Wait) {
-        return Ok(());
+    let mut expected = Counts::of_whole(row.scene);
+    if row.call.kind == Kind::JobsRun && fault == Fault::DoneTwice {
+        expected.executions += 1;
     }
-    let asked = usize::from(row.call.kind == Kind::JobsRun && fault == Fault::DoneTwice);
-    expect("executions", &stage.started().len(), &(1 + asked))?;
-    expect(
-        "reports",
-        &reports(stage),
-        &usize::from(!is_lost(row.scene)),
-    )
-}
-
-fn is_lost(scene: Scene) -> bool {
-    matches!(scene, Scene::Lost | Scene::Checkpoint)
-}
-
-fn reports(stage: &Stage<'_>) -> usize {
-    let names = stage.names("runs/");
-    let started = stage.started();
-    let of_case = |name: &&String| {
-        let run = name.split('/').nth(1).unwrap_or_default();
-        name.contains("/reports/") && started.iter().any(|start| start.contains(run))
-    };
-    names.iter().filter(of_case).count()
+    expect("what came of it", &Counts::of(stage, row.scene), &expected)
 }
 
 fn last_line(done: &Done) -> Value {
