@@ -80,9 +80,9 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         Scene::Spec,
     ),
     row(
-        "host: objects.get alt=media, a spec after a lost answer",
+        "host: objects.get, a spec after a lost answer",
         HOST,
-        Kind::Media,
+        Kind::Get,
         "/specs/",
         Scene::Spec,
     )

@@ -28,7 +28,7 @@ pub(super) fn prepare(scene: Scene, stage: &Stage<'_>) {
 }
 
 /// Two tasks, one after the other: what they do is in a plan.
-pub(super) const PLANNED: [&str; 4] = ["--copies", "2", "--parallel", "1"];
+pub(super) const PLANNED: [&str; 4] = ["-n", "2", "--parallel", "1"];
 
 /// More than a start has room for.
 const LARGE_SPEC: usize = 300_000;
