@@ -1,4 +1,4 @@
-//! Every call that host and entrypoint make, and a scene in which it is made.
+//! The calls that host and entrypoint make, and a scene in which each is made.
 
 use crate::host_calls::HOST_ROWS;
 use crate::proxy::{Call, Fault, Kind, Side};

@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 
 use crate::calls::Row;
-use crate::proxy::{Kind, Side};
+use crate::proxy::{Fault, Kind, Side};
 use crate::scene::Scene;
 use crate::stage::Stage;
 
@@ -43,16 +43,22 @@ impl Counts {
     }
 
     /// What there must be of a run whose task has failed at this call.
-    pub(crate) fn of_failed(row: &Row) -> Self {
+    pub(crate) fn of_failed(row: &Row, fault: Fault) -> Self {
         let call = row.call;
         let is_claiming =
             call.kind == Kind::Token || ["/starts/", "/claims/"].contains(&call.about);
         let reads = call.side == Side::Task && call.kind == Kind::Media;
         let has_report = !is_claiming && call.about != "/reports/" && !is_killed(row.scene);
+        // An input that the task cannot have is looked for, and then asked for by another start, once.
+        let starts = if call.about == "inputs/" && fault == Fault::Forbidden {
+            2
+        } else {
+            1
+        };
         Self {
             ran: usize::from(!is_claiming && !reads),
-            executions: 1,
-            reports: usize::from(has_report),
+            executions: starts,
+            reports: starts * usize::from(has_report),
         }
     }
 }

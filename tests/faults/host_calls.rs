@@ -88,12 +88,28 @@ pub(crate) const HOST_ROWS: &[Row] = &[
     )
     .after(HOST, Kind::Insert, "/specs/", Fault::LostAnswer),
     row(
+        "host: objects.get alt=media, a spec that is there",
+        HOST,
+        Kind::Media,
+        "/specs/",
+        Scene::Spec,
+    )
+    .after(HOST, Kind::Insert, "/specs/", Fault::DoneTwice),
+    row(
         "host: objects.insert multipart, the plan",
         HOST,
         Kind::Insert,
         "/plan.json",
         Scene::Planned,
     ),
+    row(
+        "host: objects.get, the plan after a lost answer",
+        HOST,
+        Kind::Get,
+        "/plan.json",
+        Scene::Planned,
+    )
+    .after(HOST, Kind::Insert, "/plan.json", Fault::LostAnswer),
     row(
         "host: objects.insert multipart, the record",
         HOST,
@@ -102,12 +118,28 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         Scene::Small,
     ),
     row(
+        "host: objects.get, the record after a lost answer",
+        HOST,
+        Kind::Get,
+        "/run.json",
+        Scene::Small,
+    )
+    .after(HOST, Kind::Insert, "/run.json", Fault::LostAnswer),
+    row(
         "host: objects.insert multipart, a start",
         HOST,
         Kind::Insert,
         "/starts/",
         Scene::Small,
     ),
+    row(
+        "host: objects.get, a start after a lost answer",
+        HOST,
+        Kind::Get,
+        "/starts/",
+        Scene::Small,
+    )
+    .after(HOST, Kind::Insert, "/starts/", Fault::LostAnswer),
     row("host: jobs.run", HOST, Kind::JobsRun, "", Scene::Small),
     row(
         "host: executions.list, after a lost jobs.run",

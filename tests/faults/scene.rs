@@ -201,7 +201,10 @@ impl Scene {
             _ => {
                 expect("exit code", &done.code, &Some(self.code()))?;
                 self.check_stdout(stage, out)?;
-                self.check_files(stage, out)?;
+                self.check_outputs(stage, out)?;
+                if self == Self::Collected {
+                    self.each_file(stage, out, "sessions/session", &self.data())?;
+                }
             }
         }
         if self == Self::Sweep {
@@ -221,12 +224,17 @@ impl Scene {
     }
 
     /// What the command left.
-    pub(crate) fn check_files(self, stage: &Stage<'_>, out: &str) -> Result<(), String> {
-        self.each_file(stage, out, "output/copy", &self.copy())?;
-        if self == Self::Collected {
-            self.each_file(stage, out, "sessions/session", &self.data())?;
+    pub(crate) fn check_outputs(self, stage: &Stage<'_>, out: &str) -> Result<(), String> {
+        self.each_file(stage, out, "output/copy", &self.copy())
+    }
+
+    /// What is there of what the command said.
+    pub(crate) fn check_rest_of_stdout(self, stage: &Stage<'_>, out: &str) -> Result<(), String> {
+        let rest = stage.machine.text(&format!("{out}/stdout"));
+        if self.stdout().contains(&rest) {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("stdout has what nobody said: {rest:?}"))
     }
 
     fn each_file(

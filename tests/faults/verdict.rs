@@ -21,8 +21,8 @@ pub(crate) enum Outcome {
     AgainDoesIt,
     /// A task that failed with a clear reason; the same command again does it.
     TaskFailed,
-    /// The result is right, but for bytes of the log, which is said.
-    LogLost,
+    /// The result is right, but for bytes of the log or a collected directory, which is said.
+    PartLost,
     /// The run goes on to its own end, which is said.
     GoesOn,
     /// What could not be removed stays, which is said; the same command again removes it.
@@ -36,7 +36,7 @@ impl Outcome {
             Self::WaitBringsIt => "W",
             Self::AgainDoesIt => "A",
             Self::TaskFailed => "T",
-            Self::LogLost => "L",
+            Self::PartLost => "L",
             Self::GoesOn => "G",
             Self::Stays => "S",
         }
@@ -57,7 +57,7 @@ pub(crate) fn play(server: &Server, row: &Row, fault: Fault) -> Result<Verdict, 
     let stage = Stage::set(server, rules.collect());
     row.scene.prepare(&stage);
     let done = row.scene.act(&stage, "o");
-    let struck = stage.proxy.has_struck();
+    let struck = stage.proxy.strikes();
     let judged = judge(&stage, row, fault, &done);
     let judged = judged.and_then(|verdict| {
         let met = if struck {
@@ -127,7 +127,7 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
     let mut expected = Counts::default();
     if !scene.runs_nothing() && !came_back {
         if failed {
-            expected = Counts::of_failed(row);
+            expected = Counts::of_failed(row, fault);
         }
         expect("what came of it", &Counts::of(stage, scene), &expected)?;
     }
@@ -152,22 +152,30 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
 
 /// What is not as it must be, and is said to be so; all else of it is right.
 fn told(stage: &Stage<'_>, scene: Scene, done: &Done) -> Result<Option<Verdict>, String> {
-    let all = format!("{}{}", String::from_utf8_lossy(&done.stdout), done.stderr);
-    let says = |words: &str| all.lines().find(|line| line.contains(words));
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    let says = |words: &str| stdout.lines().find(|line| line.contains(words));
     let (outcome, words) = match (scene, done.code) {
-        (Scene::Talking, Some(3)) => (Outcome::LogLost, says("were lost")),
+        (Scene::Talking, Some(3)) => (Outcome::PartLost, says("bytes of `stdout` were lost")),
+        (Scene::Collected, Some(3)) => (Outcome::PartLost, says("[\"`sessions`: ")),
         (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("the cancel did not go through")),
-        (Scene::Sweep, Some(0)) => (Outcome::Stays, says(" stays: ")),
+        (Scene::Sweep, Some(0)) => (
+            Outcome::Stays,
+            done.stderr.lines().find(|line| line.contains(" stays: ")),
+        ),
         _ => return Ok(None),
     };
     let Some(words) = words else {
         return Ok(None);
     };
     match outcome {
-        Outcome::LogLost => scene.check_files(stage, "o")?,
-        Outcome::GoesOn => {
-            scene.check_stdout(stage, "o")?;
-            scene.check_files(stage, "o")?;
+        Outcome::PartLost | Outcome::GoesOn => {
+            // Of a log that has lost bytes what is left is right.
+            if scene == Scene::Talking {
+                scene.check_rest_of_stdout(stage, "o")?;
+            } else {
+                scene.check_stdout(stage, "o")?;
+            }
+            scene.check_outputs(stage, "o")?;
         }
         _ => {
             stage.proxy.relent();
@@ -199,7 +207,9 @@ fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault) -> Result<(), Str
         return Ok(());
     }
     let mut expected = Counts::of_whole(row.scene);
-    if row.call.kind == Kind::JobsRun && fault == Fault::DoneTwice {
+    let played = [Some((row.call, fault)), row.after];
+    let mut played = played.iter().flatten();
+    if played.any(|(call, fault)| call.kind == Kind::JobsRun && *fault == Fault::DoneTwice) {
         expected.executions += 1;
     }
     expect("what came of it", &Counts::of(stage, row.scene), &expected)

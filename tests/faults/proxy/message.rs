@@ -85,7 +85,13 @@ impl Request {
     /// Words that say what it is about. A run's id is `RUN` there, a key or a digest `KEY`.
     pub(super) fn subject(&self) -> String {
         let target = percent_decode_str(&self.target).decode_utf8_lossy();
-        let glance = &self.body[..self.body.len().min(GLANCE)];
+        let mut glance = &self.body[..self.body.len().min(GLANCE)];
+        // What is said of an object, and not what it says: a report may tell of other objects.
+        if self.target.contains("uploadType=multipart")
+            && let Some(end) = find(glance.get(2..).unwrap_or_default(), b"\r\n--")
+        {
+            glance = &glance[..end + 2];
+        }
         let text = format!("{target} {}", String::from_utf8_lossy(glance));
         let pieces = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
         pieces.map(without_id).collect()

@@ -19,6 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// For so long nobody listens after [`Fault::Refuse`].
 const DOWN: Duration = Duration::from_millis(200);
 
+/// A call may come so long after sortie has ended.
+const LATE: Duration = Duration::from_secs(5);
+
 /// What is done to which calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
@@ -72,9 +75,16 @@ impl Proxy {
         self.rules.lock().unwrap().clear();
     }
 
-    /// Whether every rule has met its call.
-    pub(crate) fn has_struck(&self) -> bool {
-        self.rules.lock().unwrap().iter().all(|rule| rule.met > 0)
+    /// Whether every rule meets its call: a twin that nobody waits for may still be on its way.
+    pub(crate) fn strikes(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            let met = self.rules.lock().unwrap().iter().all(|rule| rule.met > 0);
+            if met || begun.elapsed() > LATE {
+                return met;
+            }
+            std::thread::sleep(DOWN);
+        }
     }
 
     /// What it was asked, in order, with what it did.
