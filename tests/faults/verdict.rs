@@ -58,18 +58,11 @@ pub(crate) fn play(server: &Server, row: &Row, fault: Fault) -> Result<Verdict, 
     row.scene.prepare(&stage);
     let done = row.scene.act(&stage, "o");
     let struck = stage.proxy.strikes();
-    let judged = judge(&stage, row, fault, &done);
-    let judged = judged.and_then(|verdict| {
-        let met = if struck {
-            Ok(())
-        } else {
-            Err("the call was never made".to_owned())
-        };
-        met.map(|()| verdict)
-    });
-    let judged = judged.and_then(|verdict| {
+    let judged = judge(&stage, row, fault, &done).and_then(|verdict| {
+        expect("the call was made", &struck, &true)?;
         let unnamed = stage.proxy.asked_besides(&known_calls());
-        expect("calls without a row", &unnamed, &Vec::new()).map(|()| verdict)
+        expect("calls without a row", &unnamed, &Vec::new())?;
+        Ok(verdict)
     });
     judged.map_err(|why| {
         format!(
@@ -106,29 +99,47 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         return Err("it says nothing of why".to_owned());
     }
     stage.proxy.relent();
-    if let Some(run) = last["run"].as_str().filter(|_| last["event"] == "error") {
-        let back = scene.come_back(stage, run, "o2");
-        not_broken(&back)?;
-        if scene.check(stage, &back, "o2").is_ok() {
-            nothing_doubled(stage, row, fault)?;
-            return Ok(verdict(Outcome::WaitBringsIt, said));
-        }
-        if stage.ran() > 0 {
-            let wrong = scene.check(stage, &back, "o2").unwrap_err();
+    let waited = last["run"].as_str().filter(|_| last["event"] == "error");
+    let outcome = match waited {
+        Some(run) if wait_brings_it(stage, row, fault, run)? => Outcome::WaitBringsIt,
+        _ => again(stage, row, fault, &last)?,
+    };
+    Ok(verdict(outcome, said))
+}
+
+/// Whether `sortie wait` does, now that nothing goes wrong; where the command ran it must.
+fn wait_brings_it(stage: &Stage<'_>, row: &Row, fault: Fault, run: &str) -> Result<bool, String> {
+    let back = row.scene.come_back(stage, run, "o2");
+    not_broken(&back)?;
+    match row.scene.check(stage, &back, "o2") {
+        Ok(()) => nothing_doubled(stage, row, fault).map(|()| true),
+        Err(_) if stage.ran() == 0 => Ok(false),
+        Err(wrong) => {
             let shown = String::from_utf8_lossy(&back.stdout);
-            return Err(format!(
-                "`wait` brings nothing of a run that ran: {wrong}\n{shown}\n{}\n---",
-                back.stderr
-            ));
+            let stderr = &back.stderr;
+            Err(format!(
+                "`wait` brings nothing of a run that ran: {wrong}\n{shown}\n{stderr}\n---"
+            ))
         }
     }
+}
+
+/// The same command, now that nothing goes wrong.
+fn again(stage: &Stage<'_>, row: &Row, fault: Fault, last: &Value) -> Result<Outcome, String> {
+    let scene = row.scene;
     let failed = last["event"] == "result" || !last["run"].is_null();
-    let came_back = scene.comes_back();
+    let outcome = if scene.comes_back() {
+        Outcome::WaitBringsIt
+    } else if failed {
+        Outcome::TaskFailed
+    } else {
+        Outcome::AgainDoesIt
+    };
     let mut expected = Counts::default();
-    if !scene.runs_nothing() && !came_back {
-        if failed {
-            expected = Counts::of_failed(row, fault);
-        }
+    if outcome == Outcome::TaskFailed {
+        expected = Counts::of_failed(row, fault);
+    }
+    if !scene.runs_nothing() && !scene.comes_back() {
         expect("what came of it", &Counts::of(stage, scene), &expected)?;
     }
     let again = scene.act(stage, "o3");
@@ -140,14 +151,7 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         expected += Counts::of_whole(scene);
         expect("what came of all", &Counts::of(stage, scene), &expected)?;
     }
-    let outcome = if came_back {
-        Outcome::WaitBringsIt
-    } else if failed {
-        Outcome::TaskFailed
-    } else {
-        Outcome::AgainDoesIt
-    };
-    Ok(verdict(outcome, said))
+    Ok(outcome)
 }
 
 /// What is not as it must be, and is said to be so; all else of it is right.
