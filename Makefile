@@ -1,7 +1,7 @@
 # The verbs. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build config test test-many test-kill test-faults bench bench-compare check fuzz deny audit sbom conformance entrypoint size test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
+.PHONY: help run build config test test-many test-kill test-faults bench bench-compare test-bench check fuzz deny audit sbom conformance entrypoint size test-static claude-cli image test-images test-contract check-kit checkov test-registry clean
 
 SHELL := /bin/sh
 CARGO ?= cargo
@@ -54,8 +54,12 @@ test-kill: ## kill sortie and its tasks all over a run, fill disks, starve, canc
 test-faults: ## break every call in every way, and hold docs/faults.md against what comes of it: UPDATE=1 writes it anew
 	$(CARGO) test --locked --workspace --test faults -- --ignored
 
-bench: entrypoint ## measure each phase against the others' way: BENCH='pack again container home start batches scaling', BENCH_LARGE=1 BENCH_DIR=place
+bench: entrypoint ## measure each phase against the others' way: BENCH='pack again send container home start batches scaling', BENCH_LARGE=1 BENCH_DIR=place
 	SORTIE_STATIC_ENTRYPOINT=$(STATIC) $(CARGO) bench --locked --quiet --package sortie --bench phases
+
+test-bench: entrypoint ## let the bench run, once and not optimised: what it prints then means nothing
+	BENCH='start again' BENCH_QUICK=1 BENCH_HISTORY=$(TARGET)/bench-test.jsonl SORTIE_STATIC_ENTRYPOINT=$(STATIC) $(CARGO) bench --locked --quiet --profile dev --package sortie --bench phases
+	A=$$(git rev-parse HEAD) B=$$(git rev-parse HEAD) BENCH_HISTORY=$(TARGET)/bench-test.jsonl $(CARGO) bench --locked --quiet --profile dev --package sortie --bench phases
 
 bench-compare: ## print what two commits took, as `make bench` has kept it: A=commit B=commit
 	$(CARGO) bench --locked --quiet --package sortie --bench phases
@@ -72,6 +76,8 @@ fuzz: ## make up bytes of strangers: FUZZ_SECONDS=20 for each target; needs carg
 
 deny: ## judge the dependencies' licences, duplicates and sources; needs cargo-deny
 	$(CARGO) deny --locked check bans licenses sources
+	@# Of its licences one is not allowed, and nothing of it is given away.
+	$(CARGO) deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check bans sources
 
 audit: ## ask what is known against the dependencies; needs cargo-deny, and reaches for the RustSec database
 	tests/audit.sh

@@ -9,7 +9,7 @@ recorded=$PWD/../claude/tests/recorded
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 rm -rf "$seeds"
-for target in claude contract gzip listing multipart pax unpack; do
+for target in claude contract gzip listing multipart pax registry unpack; do
     mkdir -p "$seeds/$target"
 done
 
@@ -71,6 +71,27 @@ for ending in '\r\n' '\n'; do
     printf "multipart/related; boundary=ab--ab${ending}Content-Type: application/json$ending$ending{}$ending--ab${ending}Content-Type: text/plain$ending${ending}data$ending--ab--" \
         >"$seeds/multipart/lines-of-${#ending}"
 done
+
+# What registries say, below a line with its type; names; a challenge.
+digest=sha256:$(printf '%064d' 1)
+oci=application/vnd.oci.image
+docker=application/vnd.docker
+blob() {
+    printf '{"mediaType":"%s","digest":"%s","size":7%s}' "$1" "$digest" "${2-}"
+}
+printf '%s\n{"schemaVersion":2,"mediaType":"%s","config":%s,"layers":[%s],"annotations":{"a":"b"},"subject":%s}' \
+    "$oci.manifest.v1+json" "$oci.manifest.v1+json" "$(blob "$oci.config.v1+json")" \
+    "$(blob "$oci.layer.v1.tar+zstd")" "$(blob x)" >"$seeds/registry/oci"
+printf '%s\n{"schemaVersion":2,"config":%s,"layers":[%s]}' "$docker.distribution.manifest.v2+json" \
+    "$(blob "$docker.container.image.v1+json")" "$(blob "$docker.image.rootfs.diff.tar.gzip")" >"$seeds/registry/docker"
+printf '%s\n{"schemaVersion":2,"manifests":[%s,%s]}' "$oci.index.v1+json" \
+    "$(blob "$oci.manifest.v1+json" ',"platform":{"os":"linux","architecture":"amd64","variant":"v2"}')" \
+    "$(blob "$oci.manifest.v1+json" ',"platform":{"os":"linux","architecture":"arm64"}')" >"$seeds/registry/index"
+printf 'config\n{"os":"linux","architecture":"amd64","created":"2026-01-02T03:04:05Z","config":{"Entrypoint":["/run"],"Cmd":["x"],"User":"app:app","WorkingDir":"/srv","StopSignal":"SIGQUIT"},"rootfs":{"type":"layers","diff_ids":["%s"]},"history":[{"created_by":"ADD"},{"empty_layer":true}]}' \
+    "$digest" >"$seeds/registry/config"
+printf 'localhost:5000/a/b-c/d__e.f:v1.0@%s\n' "$digest" >"$seeds/registry/name"
+printf '[::1]:5000/a' >"$seeds/registry/address"
+printf 'Basic realm="b", bearer SERVICE=s ,realm="https://registry.test/a\\"b",scope="repository:x:pull,push"\nNegotiate' >"$seeds/registry/challenge"
 
 # Conversations.
 for events in "$recorded"/*.jsonl; do

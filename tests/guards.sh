@@ -48,6 +48,7 @@ fi
 unsafe='emulator/src/run/launch.rs
 entrypoint/src/glibc.rs
 entrypoint/src/spawn.rs
+host/src/core_files.rs
 host/src/local/supervise.rs
 sandbox/src/kernel.rs'
 found=$(git grep -lE '\bunsafe +(\{|fn|impl|trait|extern)' -- '*.rs' || true)

@@ -63,13 +63,14 @@ impl Press {
             &mut self.store
         };
         let room = out.len().checked_sub(TRAILER);
+        let room = room.filter(|_| bytes.len() <= BLOCK);
         let body = room.and_then(|end| out.get_mut(HEADER..end));
         let body = body.ok_or_else(|| io::Error::other("there is no room"))?;
         let made = compressor.deflate_compress(bytes, body);
         let end = HEADER + made.map_err(|error| io::Error::other(format!("{error:?}")))?;
         let length = end + TRAILER;
         out[..START.len()].copy_from_slice(&START);
-        out[START.len()..HEADER].copy_from_slice(&low_32_bits(length).to_le_bytes());
+        out[START.len()..HEADER].copy_from_slice(&count(length).to_le_bytes());
         out[end..length].copy_from_slice(&trailer(bytes));
         Ok(length)
     }
@@ -90,13 +91,13 @@ impl Press {
 fn trailer(bytes: &[u8]) -> [u8; TRAILER] {
     let mut trailer = [0; TRAILER];
     trailer[..4].copy_from_slice(&crc32(bytes).to_le_bytes());
-    trailer[4..].copy_from_slice(&low_32_bits(bytes.len()).to_le_bytes());
+    trailer[4..].copy_from_slice(&count(bytes.len()).to_le_bytes());
     trailer
 }
 
-/// As the format counts.
-fn low_32_bits(count: usize) -> u32 {
-    (count as u64 & u64::from(u32::MAX)) as u32
+/// As the format counts; a block is far from the most.
+fn count(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// How long a member is that begins so, if it says so and is one of ours.

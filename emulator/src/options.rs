@@ -23,6 +23,8 @@ pub struct Options {
     /// request and answer. Of an upload only its metadata, of media nothing; tokens and upload sessions neither. Given a
     /// directory, it is a new file in that, ending in `.jsonl`.
     pub record: Option<PathBuf>,
+    /// The soft limit on core files, in bytes, of the processes that it starts, where they are not to have its own.
+    pub core_files: Option<u64>,
     /// Tells the time by which objects grow old, for the lifecycle rules of their buckets; the system's clock if there is
     /// none.
     pub clock: Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>,
@@ -34,6 +36,7 @@ impl fmt::Debug for Options {
             .field("concurrency", &self.concurrency)
             .field("containers", &self.containers.is_some())
             .field("record", &self.record)
+            .field("core_files", &self.core_files)
             .field("clock", &self.clock.is_some())
             .finish()
     }

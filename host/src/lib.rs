@@ -6,6 +6,7 @@ pub mod claude_code;
 pub mod cli;
 mod clock;
 mod cloud_run;
+mod core_files;
 pub mod cost;
 pub mod course;
 mod credentials;

@@ -38,9 +38,15 @@ const ROLES: &[(&str, &str, &str)] = &[
 pub(crate) fn hint(error: &ApiError) -> Option<String> {
     let said = chain(error).to_lowercase();
     let (_, role, place) = ROLES.iter().find(|(begin, ..)| names(&said, begin))?;
-    Some(format!(
+    let takes = format!(
         "it takes `roles/{role}` on {place}: ask who ran `terraform apply` to add you to the kit's members"
-    ))
+    );
+    if said.contains("may not exist") {
+        return Some(format!(
+            "if that is not its name, `sortie init --force gs://BUCKET` gets the team's settings anew; else {takes}"
+        ));
+    }
+    Some(takes)
 }
 
 /// Whether a text has a word that begins so: `run.jobs.` is no part of `xrun.jobs.`.

@@ -107,6 +107,23 @@ pub async fn resolve(image: &Reference, options: &Options) -> Result<Reference, 
     registry.image().await.map(|(image, _)| image)
 }
 
+/// Whether the registry has it still. An error is that the registry did not say so: it cannot be reached, or may not be
+/// asked.
+pub async fn is_there(image: &Reference, options: &Options) -> Result<bool, RegistryError> {
+    let pull = vec![format!("repository:{}:pull", image.repository())];
+    let registry = Registry::new(http()?, image, pull, options);
+    registry.greet().await?;
+    let path = format!("manifests/{}", image.selector());
+    let mut call = registry.call(format!("cannot look for `{image}`"), Method::HEAD, &path);
+    let accepted = HeaderValue::from_static(ACCEPTED);
+    call.headers.insert(header::ACCEPT, accepted);
+    match registry.send(&call).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn http() -> Result<reqwest::Client, ApiError> {
     http_client().map_err(|source| {
         ApiError::new("cannot set up an HTTP client", ErrorKind::Invalid).with_source(source)

@@ -39,6 +39,9 @@ mod connection;
 mod digest;
 mod elf;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layer;
 mod manifest;
 mod pipe;
@@ -48,7 +51,7 @@ mod refusal;
 mod retry;
 mod upload;
 
-pub use add::{Added, Options, add, resolve};
+pub use add::{Added, Options, add, is_there, resolve};
 pub use digest::Digest;
 pub use error::RegistryError;
 pub use layer::ENTRYPOINT;

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::plan::Step;
@@ -22,6 +23,7 @@ pub(crate) struct Program {
     path: CString,
     argv: kernel::Strings,
     env: kernel::Strings,
+    core_files: Option<u64>,
 }
 
 impl Program {
@@ -45,7 +47,12 @@ impl Program {
             path,
             argv: kernel::Strings::new(argv),
             env,
+            core_files: None,
         })
+    }
+
+    pub(crate) fn with_core_files(self, core_files: Option<u64>) -> Self {
+        Self { core_files, ..self }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -151,6 +158,7 @@ impl Inside<'_> {
         leave_host().map_err(at(Stage::Leave))?;
         disarm().map_err(at(Stage::Disarm))?;
         self.die_with_parent().map_err(at(Stage::Disarm))?;
+        limit_core_files(program.core_files).map_err(at(Stage::Disarm))?;
         let error = kernel::execute(&program.path, &program.argv, &program.env);
         Err(Failure {
             stage: Stage::Execute,
@@ -284,6 +292,17 @@ fn leave_host() -> Result<(), Errno> {
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
     rustix::process::chdir(c"/workspace")
+}
+
+fn limit_core_files(soft: Option<u64>) -> Result<(), Errno> {
+    if soft.is_none() {
+        return Ok(());
+    }
+    let limit = Rlimit {
+        current: soft,
+        ..getrlimit(Resource::Core)
+    };
+    setrlimit(Resource::Core, limit)
 }
 
 /// No capability, no way to one, no terminal and no keyring of the caller's.

@@ -64,6 +64,8 @@ pub struct Sandbox {
     pub mounts: Vec<PathBuf>,
     /// An executable file of the host's, shown at [`PROGRAM`].
     pub program: PathBuf,
+    /// The program's soft limit on core files, in bytes, where it is not to have the caller's own.
+    pub core_files: Option<u64>,
 }
 
 /// Whether the kernel lets this user make the namespaces that [`Sandbox::run`] needs. Tries it, in a few
@@ -82,7 +84,7 @@ impl Sandbox {
     /// that has a single thread and nothing else to do.
     pub fn run(&self, argv: &[OsString], env: &[(OsString, OsString)]) -> Result<i32, Error> {
         let steps = plan::steps(self)?;
-        let program = inside::Program::new(argv, env)?;
+        let program = inside::Program::new(argv, env)?.with_core_files(self.core_files);
         outside::run(&steps, &program)
     }
 }

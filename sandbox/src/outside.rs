@@ -180,6 +180,7 @@ mod tests {
             path: Vec::new(),
             mounts: vec![file.clone(), root.path().join("mount"), "/dev".into()],
             program: file.clone(),
+            core_files: None,
         };
         let steps = plan::steps_for(&sandbox, Some(plan::host_mounts().unwrap())).unwrap();
         let script = format!(

@@ -12,7 +12,7 @@ use crate::table::{Row, rows};
 use crate::trial::{Processors, run};
 
 /// An index believes nothing as young as itself.
-const SETTLED: Duration = Duration::from_millis(200);
+pub(crate) const SETTLED: Duration = Duration::from_millis(200);
 
 /// Ours against a Python pass, which remembers nothing.
 pub(crate) fn measure(bench: &Bench, corpus: Corpus) -> Vec<Row> {
@@ -51,7 +51,7 @@ pub(crate) fn measure(bench: &Bench, corpus: Corpus) -> Vec<Row> {
 }
 
 /// One in the middle.
-fn a_file(tree: &Path) -> PathBuf {
+pub(crate) fn a_file(tree: &Path) -> PathBuf {
     let files: Vec<_> = walkdir::WalkDir::new(tree)
         .sort_by_file_name()
         .into_iter()
@@ -61,7 +61,7 @@ fn a_file(tree: &Path) -> PathBuf {
     files[files.len() / 2].path().to_owned()
 }
 
-fn change(path: &Path, round: u32) {
+pub(crate) fn change(path: &Path, round: u32) {
     let mut bytes = fs::read(path).unwrap();
     bytes.extend_from_slice(format!("# changed {round}\n").as_bytes());
     fs::write(path, bytes).unwrap();

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::harness::Machine;
 use crate::platform::{Platform, report};
+use crate::table::{Row, alone};
 use crate::trial::peak_memory;
 
 /// What the stub of an entrypoint asks for each task: its start, its claim, its report.
@@ -23,7 +24,8 @@ struct Measured {
 }
 
 /// Prints it for 1 to 10,000 tasks.
-pub(crate) fn print() {
+pub(crate) fn print() -> Vec<Row> {
+    let mut rows = Vec::new();
     println!("\nbatches: containers without a process, 16 at once; calls are sortie's own");
     println!(
         "{:>6} {:>9} {:>9} {:>11} {:>13} {:>13} {:>9}",
@@ -43,7 +45,10 @@ pub(crate) fn print() {
             measured.storage,
             measured.peak_kb / 1000,
         );
+        let corpus = format!("{tasks} tasks");
+        rows.push(alone("batches", corpus, seconds, 0.0, measured.peak_kb));
     }
+    rows
 }
 
 fn measure(tasks: usize) -> Measured {

@@ -17,6 +17,11 @@ pub(crate) fn command(what: &str, arguments: &[&Path]) -> Command {
     command
 }
 
+/// What a tree is packed to, in this process.
+pub(crate) fn packed_bytes(tree: &Path) -> u64 {
+    pack::bytes(tree)
+}
+
 /// Does it, if that is what this process is for.
 pub(crate) fn is_one(words: &[String]) -> bool {
     let Some([what, paths @ ..]) = words.strip_prefix(&[CHILD.to_owned()]) else {

@@ -24,6 +24,7 @@ mod peers;
 #[path = "../e2e/platform.rs"]
 mod platform;
 mod scaling;
+mod send;
 mod site;
 mod table;
 mod trial;
@@ -68,12 +69,12 @@ fn main() {
         place: options.place.clone(),
     };
     println!("{}", table::head());
-    let rows = phases(&bench, &options);
+    let mut rows = phases(&bench, &options);
     if options.wants("batches") {
-        batches::print();
+        rows.extend(batches::print());
     }
     if options.wants("scaling") {
-        scaling::print(&bench);
+        rows.extend(scaling::print(&bench));
     }
     println!(
         "\nload {before} to {}; kept in {}",
@@ -102,7 +103,11 @@ fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
     let trees = [Corpus::Repo, Corpus::Wide]
         .into_iter()
         .chain(options.large.then_some(Corpus::Big));
-    let trees: Vec<_> = trees.collect();
+    let trees: Vec<_> = if options.quick {
+        vec![Corpus::Files(1000)]
+    } else {
+        trees.collect()
+    };
     if options.wants("pack") {
         for &corpus in &trees {
             add(pack::measure(bench, corpus));
@@ -111,6 +116,11 @@ fn phases(bench: &Bench, options: &Options) -> Vec<Row> {
     if options.wants("again") {
         for &corpus in &trees {
             add(again::measure(bench, corpus));
+        }
+    }
+    if options.wants("send") {
+        for &corpus in &trees {
+            add(send::measure(bench, corpus));
         }
     }
     if options.wants("container") {

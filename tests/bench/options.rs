@@ -8,6 +8,8 @@ pub(crate) struct Options {
     parts: Vec<String>,
     /// The large trees as well.
     pub(crate) large: bool,
+    /// A small tree instead of all, to see that it works.
+    pub(crate) quick: bool,
     /// Where the largest tree and what is made of it lie: 45 GiB.
     pub(crate) place: Option<PathBuf>,
     /// Where earlier measurements are, and this one goes.
@@ -19,9 +21,10 @@ pub(crate) struct Options {
 }
 
 /// In their order.
-pub(crate) const PARTS: [&str; 7] = [
+pub(crate) const PARTS: [&str; 8] = [
     "pack",
     "again",
+    "send",
     "container",
     "home",
     "start",
@@ -50,6 +53,7 @@ impl Options {
         Self {
             parts,
             large: given("BENCH_LARGE").is_some(),
+            quick: given("BENCH_QUICK").is_some(),
             place: given("BENCH_DIR").map(PathBuf::from),
             history: given("BENCH_HISTORY")
                 .map_or_else(|| target.join("bench-history.jsonl"), PathBuf::from),

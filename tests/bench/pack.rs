@@ -1,5 +1,7 @@
 //! A tree into packs, nothing known of it: read, hashed, compressed, and thrown away.
 
+use std::path::Path;
+
 use crate::Bench;
 use crate::child;
 use crate::contest::{Until, Way, hold};
@@ -36,5 +38,23 @@ pub(crate) fn measure(bench: &Bench, corpus: Corpus) -> Vec<Row> {
         }
     }
     let taken = hold(ways, corpus.rounds());
+    print_bytes(corpus, &tree);
     rows("pack", &corpus.name(), &taken, Until::Ended)
+}
+
+/// How much is sent, beside what `gzip -9` would make of it.
+fn print_bytes(corpus: Corpus, tree: &Path) {
+    let ours = child::packed_bytes(tree);
+    let text = "tar cf - -C \"$1\" . | gzip -9 | wc -c";
+    let theirs = peers::text(text, &[tree]).output().unwrap();
+    let theirs: u64 = String::from_utf8_lossy(&theirs.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let ratio = ours as f64 / theirs as f64;
+    println!(
+        "packed bytes of {}: {ours}, {ratio:.2} × gzip -9",
+        corpus.name()
+    );
 }

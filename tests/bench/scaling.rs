@@ -4,13 +4,14 @@ use std::fs;
 
 use crate::Bench;
 use crate::child;
-use crate::contest::{Until, Way, hold};
+use crate::contest::{Taken, Until, Way, hold};
 use crate::corpus::{Corpora, Corpus};
-use crate::table::seconds;
+use crate::table::{Row, alone, seconds};
 use crate::trial::{Processors, run};
 
 /// Prints the time of each file and each MiB, and the memory, for packing and unpacking.
-pub(crate) fn print(bench: &Bench) {
+pub(crate) fn print(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
     println!("\nscaling: files of 1 KiB, then one file of so many MiB, half text, half random");
     println!(
         "{:<14} {:>9} {:>10} {:>5}   {:>9} {:>10} {:>5}",
@@ -21,20 +22,22 @@ pub(crate) fn print(bench: &Bench) {
         files.push(500_000);
     }
     for count in files {
-        line(&bench.corpora, Corpus::Files(count), count);
+        rows.extend(line(&bench.corpora, Corpus::Files(count), count));
     }
     for mib in [1, 32, 1024] {
-        line(&bench.corpora, Corpus::Sized(mib), mib);
+        rows.extend(line(&bench.corpora, Corpus::Sized(mib), mib));
     }
     if bench.large {
         // More than fits into memory.
         let place = bench.place.clone().unwrap_or_else(std::env::temp_dir);
         let mib = 16 * 1024;
-        line(&Corpora::new(Some(place)), Corpus::Sized(mib), mib);
+        let corpora = Corpora::new(Some(place));
+        rows.extend(line(&corpora, Corpus::Sized(mib), mib));
     }
+    rows
 }
 
-fn line(corpora: &Corpora, corpus: Corpus, units: usize) {
+fn line(corpora: &Corpora, corpus: Corpus, units: usize) -> Vec<Row> {
     let tree = corpora.tree(corpus);
     let archives = corpora.scratch("archives");
     let target = corpora.scratch("unpacked");
@@ -72,4 +75,10 @@ fn line(corpora: &Corpora, corpus: Corpus, units: usize) {
         fs::remove_dir_all(used).unwrap();
     }
     corpora.forget(corpus);
+    let row = |way: &Taken| {
+        let phase = format!("scaling: {}", way.name);
+        let wall = way.seconds(Until::Ended);
+        alone(&phase, corpus.name(), wall, way.cpu(), way.peak_kb())
+    };
+    taken.iter().map(row).collect()
 }

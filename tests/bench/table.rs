@@ -64,6 +64,23 @@ pub(crate) fn rows(phase: &str, corpus: &str, taken: &[Taken], until: Until) -> 
     peers.into_iter().map(|one| row(Some(one))).collect()
 }
 
+/// Of a part that has a table of its own: for the history.
+pub(crate) fn alone(phase: &str, corpus: String, wall_s: f64, cpu_s: f64, peak_kb: u64) -> Row {
+    Row {
+        phase: phase.to_owned(),
+        corpus,
+        ours: Cost {
+            wall_s,
+            cpu_s,
+            peak_kb,
+        },
+        peer: String::new(),
+        theirs: None,
+        ratio: None,
+        limit: None,
+    }
+}
+
 pub(crate) fn head() -> String {
     format!(
         "{:<18} {:<11} {:>7} {:>7} {:>5}  {:<22} {:>7} {:>7} {:>5} {:>7}  {:<24} {:>7} {:>6}",

@@ -1,9 +1,9 @@
-//! Every error text that a user can meet has its entry in TROUBLESHOOTING.md, and every entry its text.
+//! Every message of something wrong that a user can meet has its entry in TROUBLESHOOTING.md, and every entry its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use crate::{collector, exceptions};
 
 /// The crates whose words reach a user. The emulator's are Google's, not ours.
 const CRATES: &[&str] = &[
@@ -16,55 +16,16 @@ const CRATES: &[&str] = &[
     "wire",
 ];
 
-/// What is called with an error's text.
-const CALLS: &[&str] = &[
-    "Damaged", "Refused", "Warning", "api", "error", "failure", "image", "local", "own",
-    "platform", "refused", "usage",
-];
-
-/// What an error's text is put into.
-const FIELDS: &[&str] = &[
-    "action", "doing", "message", "problem", "text", "warning", "what", "why",
-];
-
-/// What looks like an error's text and is none: parts of texts, and hints, which explain themselves.
-const NONE: &[&str] = &[
-    "give `--…`, set `SORTIE_…`, or write it into `…`",
-    "name the new image too: `sortie image add BASE HOST/REPOSITORY/NAME:TAG`",
-    "`gcloud auth application-default login` makes new credentials",
-    "ask who ran `terraform apply` to add you to the team's members, or apply it again",
-    "task has",
-    "tasks have",
-    "the run is safe; try again when the network is back",
-    "… of … home",
-];
-
 #[test]
-fn every_error_text_has_its_entry_and_every_entry_its_text() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut texts = BTreeMap::new();
-    for name in CRATES {
-        for file in sources(&root.join(name).join("src")) {
-            let code = fs_err::read_to_string(&file).unwrap();
-            let stream = code.parse().unwrap();
-            let place = file.strip_prefix(&root).unwrap().display().to_string();
-            for text in texts_of(stream) {
-                texts.entry(text).or_insert_with(|| place.clone());
-            }
-        }
-    }
-    for text in NONE {
-        assert!(
-            texts.remove(*text).is_some(),
-            "nobody says `{text}` any more"
-        );
-    }
-    assert!(texts.len() > 200, "only {} texts were found", texts.len());
-    let document = fs_err::read_to_string(root.join("TROUBLESHOOTING.md")).unwrap();
-    let entries: BTreeSet<&str> = document
-        .lines()
-        .filter_map(|line| line.strip_prefix("> "))
+fn every_text_has_its_entry_and_every_entry_its_text() {
+    let mut texts = said();
+    assert!(texts.len() > 600, "only {} texts were found", texts.len());
+    let idle: Vec<&str> = exceptions::all()
+        .filter(|text| texts.remove(*text).is_none())
         .collect();
+    assert!(idle.is_empty(), "exceptions that nobody says: {idle:#?}");
+    let document = document();
+    let entries: BTreeSet<&str> = document.lines().filter_map(entry).collect();
     let missing: Vec<String> = texts
         .iter()
         .filter(|(text, _)| !entries.contains(&text[..]))
@@ -81,105 +42,69 @@ fn every_error_text_has_its_entry_and_every_entry_its_text() {
     );
 }
 
+#[test]
+fn every_group_of_entries_is_followed_by_what_it_means() {
+    assert_eq!(unexplained(&document()), Vec::<String>::new());
+}
+
+#[test]
+fn a_group_without_an_explanation_is_found() {
+    let document = "> a\n> b\n\nMeaning.\n\n> c\n\n> d\n\nMore.\n\n> e\n\n## Next\n\n> f\n";
+    assert_eq!(unexplained(document), ["c", "e", "f"]);
+}
+
+fn entry(line: &str) -> Option<&str> {
+    line.strip_prefix("> ")
+}
+
+/// The last entry of each group after which comes another group, a heading or nothing.
+fn unexplained(document: &str) -> Vec<String> {
+    let blocks = document.split("\n\n").map(str::trim);
+    let blocks: Vec<&str> = blocks.filter(|block| !block.is_empty()).collect();
+    let is_prose = |block: &&str| !block.starts_with('>') && !block.starts_with('#');
+    let groups = blocks
+        .iter()
+        .enumerate()
+        .filter(|(_, block)| block.starts_with('>'));
+    groups
+        .filter(|(at, _)| !blocks.get(at + 1).is_some_and(is_prose))
+        .filter_map(|(_, block)| block.lines().last().and_then(entry).map(str::to_owned))
+        .collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn document() -> String {
+    fs_err::read_to_string(root().join("TROUBLESHOOTING.md")).unwrap()
+}
+
+/// What sortie and its entrypoint say, each with a file that says it.
+fn said() -> BTreeMap<String, String> {
+    let root = root();
+    let mut texts = BTreeMap::new();
+    for name in CRATES {
+        for file in sources(&root.join(name).join("src")) {
+            let place = file.strip_prefix(&root).unwrap().display().to_string();
+            if exceptions::PAGES.iter().any(|page| place.starts_with(page)) {
+                continue;
+            }
+            let code = fs_err::read_to_string(&file).unwrap();
+            for text in collector::texts_of(code.parse().unwrap()) {
+                texts.entry(text).or_insert_with(|| place.clone());
+            }
+        }
+    }
+    texts
+}
+
+/// The files of source below a directory, but for unit tests.
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let walk = walkdir::WalkDir::new(directory).sort_by_file_name();
     let files = walk.into_iter().map(|entry| entry.unwrap().into_path());
-    files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .collect()
-}
-
-/// The texts in a piece of source, but for that of its unit tests.
-fn texts_of(stream: TokenStream) -> BTreeSet<String> {
-    let tokens: Vec<TokenTree> = stream.into_iter().collect();
-    let mut texts = BTreeSet::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        match &tokens[at..] {
-            [TokenTree::Punct(hash), TokenTree::Group(attribute), ..]
-                if hash.as_char() == '#' && attribute.stream().to_string() == "cfg (test)" =>
-            {
-                at += item_len(&tokens[at..]);
-                continue;
-            }
-            [TokenTree::Ident(name), TokenTree::Group(group), ..]
-                if group.delimiter() == Delimiter::Parenthesis
-                    && CALLS.iter().any(|call| name == call) =>
-            {
-                texts.extend(prose(first_argument(group.stream())));
-            }
-            [TokenTree::Ident(name), TokenTree::Punct(sign), rest @ ..]
-                if matches!(sign.as_char(), ':' | '=')
-                    && FIELDS.iter().any(|field| name == field) =>
-            {
-                texts.extend(prose(first_argument(rest.iter().cloned().collect())));
-            }
-            _ => {}
-        }
-        if let TokenTree::Group(group) = &tokens[at] {
-            texts.extend(texts_of(group.stream()));
-        }
-        at += 1;
-    }
-    texts
-}
-
-/// How many tokens make the item at the beginning, with its attributes.
-fn item_len(tokens: &[TokenTree]) -> usize {
-    let end = tokens.iter().position(|token| match token {
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        TokenTree::Punct(sign) => sign.as_char() == ';',
-        _ => false,
-    });
-    end.map_or(tokens.len(), |end| end + 1)
-}
-
-fn first_argument(stream: TokenStream) -> TokenStream {
-    let ends = |token: &TokenTree| matches!(token, TokenTree::Punct(sign) if matches!(sign.as_char(), ',' | ';'));
-    stream
-        .into_iter()
-        .take_while(|token| !ends(token))
-        .collect()
-}
-
-/// What is said there: literals of several words, and of a `format!` only the first.
-fn prose(stream: TokenStream) -> Vec<String> {
-    let tokens: Vec<TokenTree> = stream.into_iter().collect();
-    let mut texts = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        match token {
-            TokenTree::Literal(literal) => texts.extend(text(literal)),
-            TokenTree::Group(group) => {
-                let is_macro = at >= 2 && tokens[at - 2].to_string() == "format";
-                let inner = if is_macro {
-                    first_argument(group.stream())
-                } else {
-                    group.stream()
-                };
-                texts.extend(prose(inner));
-            }
-            _ => {}
-        }
-    }
-    texts
-}
-
-/// A literal's text if it begins one and is more than a word and a value, with `…` for each value.
-fn text(literal: &proc_macro2::Literal) -> Option<String> {
-    let literal: syn::LitStr = syn::parse_str(&literal.to_string()).ok()?;
-    let mut text = String::new();
-    for (at, part) in literal.value().split('{').enumerate() {
-        match part.split_once('}') {
-            Some((_, rest)) if at > 0 => {
-                text.push('…');
-                text.push_str(rest);
-            }
-            _ => text.push_str(part),
-        }
-    }
-    let words = text
-        .split_whitespace()
-        .filter(|word| word.chars().any(char::is_alphabetic))
-        .count();
-    (words > 1 && !text.starts_with(' ')).then_some(text)
+    let is_source = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs")
+    };
+    files.filter(is_source).collect()
 }

@@ -2,12 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::inotify;
 use serde_json::Value;
+use wire::bucket::Bucket;
+use wire::contract::{Document, SpecSource, Start};
+use wire::names::{self, AttemptObjects};
 
 use crate::harness::{Done, Machine};
+use crate::platform::{Platform, begin, write_report};
+use crate::relay::{Relay, Seen};
 
 /// Runs a shell text over the input `repo`.
 fn run(machine: &Machine, script: &str) -> Done {
@@ -170,6 +176,67 @@ fn a_file_that_only_seems_the_same_is_not_stale() {
     assert!(then < SystemTime::now());
     fs::rename(older, &file).unwrap();
     out("older");
+}
+
+/// What a task finds in its one file.
+async fn content(objects: &AttemptObjects, bucket: &Bucket) -> String {
+    let name = objects.run.start(objects.attempt.start);
+    let (_, json) = bucket.read(&name, u64::MAX).await.unwrap();
+    let start = Start::from_json(&json).unwrap();
+    let (_, SpecSource::Inline(spec)) = start.find(0).unwrap() else {
+        panic!("a small spec");
+    };
+    let pack = names::pack(&spec.inputs[0].packs[0].md5);
+    let (_, gzip) = bucket.read(&pack, u64::MAX).await.unwrap();
+    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(&gzip[..]));
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    let mut file = entries.find(|entry| entry.size() > 0).unwrap();
+    std::io::read_to_string(&mut file).unwrap()
+}
+
+/// Who began before a file changed writes the index after who began then: it says no less than the truth.
+#[test]
+fn two_at_once_leave_an_index_that_is_not_stale() {
+    let (machine, state) = (Machine::new(), tempfile::tempdir().unwrap());
+    let (tell, found) = std::sync::mpsc::channel();
+    let platform = Platform::start(state.path(), move |container| {
+        let tell = tell.clone();
+        async move {
+            let (objects, bucket) = begin(&container).await;
+            tell.send(content(&objects, &bucket).await).unwrap();
+            write_report(&objects, &bucket, 0).await
+        }
+    });
+    let is_first = AtomicBool::new(true);
+    let server = platform.address.trim_start_matches("http://");
+    let relay = Relay::before(server, move |request| {
+        let looks = request.starts_with("GET") && request.contains("inputs%2F");
+        let held = looks && is_first.swap(false, Ordering::SeqCst);
+        held.then(|| Box::new(|seen: &Seen| seen.count("/jobs/a-job:run") > 0) as _)
+    });
+    let address = format!("http://{}", relay.address);
+    let words = ["run", "--json", "-i", "repo", "--", "true"];
+    let typed = || {
+        let typed = platform.typed_at(&machine, words, &address);
+        typed.env("STORAGE_EMULATOR_HOST", &address)
+    };
+    let file = machine.write("repo/f", "first");
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    settle(&file);
+    let early = typed().start();
+    relay.wait(|seen| seen.count("inputs%2F") > 0);
+    fs::write(&file, "again").unwrap();
+    let handle = fs::File::options().write(true).open(&file).unwrap();
+    handle.set_modified(modified).unwrap();
+    settle(&file);
+    typed().enter().code(0);
+    assert_eq!(found.recv().unwrap(), "again");
+    early.end().code(0);
+    assert_eq!(found.recv().unwrap(), "first");
+    let last = typed().enter().code(0);
+    assert_eq!(found.recv().unwrap(), "again");
+    assert_eq!(staged(&last)["sent"], 0);
+    drop(relay.seen());
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Whose credentials, where they come from, where they go, and what is said when there are none.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::google::{Google, MARK, ROBOT, login, revoked};
-use crate::harness::{Done, Machine, Typed, wait_until};
+use crate::harness::{Done, Machine, Typed};
 use crate::team::{Team, job};
 
 /// A team whose Google is [`Google`], with settings in the working directory.
@@ -46,7 +46,7 @@ impl Cloud {
     }
 
     /// A `gcloud` that does this.
-    fn gcloud(&self, script: &str) {
+    pub(crate) fn gcloud(&self, script: &str) {
         let path = self
             .machine()
             .write("bin/gcloud", format!("#!/bin/sh\n{script}\n"));
@@ -157,7 +157,7 @@ fn the_metadata_server_is_asked_where_it_is() {
 }
 
 /// Answers a GET whose path ends so.
-fn metadata(answers: &'static [(&'static str, &'static str)]) -> String {
+pub(crate) fn metadata(answers: &'static [(&'static str, &'static str)]) -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -261,6 +261,79 @@ fn impersonation_is_one_token_for_another() {
             .says(&format!("`{ROBOT}` cannot be impersonated"))
             .says("roles/iam.serviceAccountTokenCreator");
     }
+}
+
+#[test]
+fn impersonation_goes_through_delegates_and_on_to_another_account() {
+    let cloud = Cloud::new();
+    let through = "projects/-/serviceAccounts/between@team.iam.gserviceaccount.com";
+    let file = json!({
+        "type": "impersonated_service_account", "delegates": [through], "source_credentials": login(),
+        "service_account_impersonation_url": format!(
+            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ROBOT}:generateAccessToken"),
+    });
+    let file = cloud.machine().write("acts.json", file.to_string());
+    let last = "last@team.iam.gserviceaccount.com";
+    let both = |typed: Typed| {
+        typed
+            .env("GOOGLE_APPLICATION_CREDENTIALS", &file)
+            .env("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", last)
+    };
+    cloud.try_run(both).code(0).prints("hello\n");
+    let mood = cloud.google.mood();
+    let sent = |seen: &crate::google::Seen| seen.headers["authorization"].clone();
+    let asked: Vec<_> = mood
+        .seen
+        .iter()
+        .filter(|seen| seen.host == "iamcredentials.googleapis.com")
+        .collect();
+    // The login's token makes the file's account's, and that one's the last.
+    let [first, second] = asked[..] else {
+        panic!("{asked:?}")
+    };
+    let body = |seen: &crate::google::Seen| serde_json::from_str::<Value>(&seen.body).unwrap();
+    assert!(
+        first.line.contains(&format!("/{ROBOT}:generate")),
+        "{}",
+        first.line
+    );
+    assert_eq!(body(first)["delegates"], json!([through]));
+    assert_eq!(sent(first), format!("Bearer ya29.{MARK}-0"));
+    assert!(
+        second.line.contains(&format!("/{last}:generate")),
+        "{}",
+        second.line
+    );
+    assert_eq!(body(second)["delegates"], json!([]));
+    assert_eq!(sent(second), format!("Bearer ya29.{MARK}-1"));
+    let storage = mood
+        .seen
+        .iter()
+        .find(|seen| seen.host == "storage.googleapis.com");
+    assert_eq!(sent(storage.unwrap()), format!("Bearer ya29.{MARK}-2"));
+}
+
+#[test]
+fn a_refusal_in_a_chain_names_the_account_that_is_refused() {
+    let cloud = Cloud::new();
+    let file = json!({
+        "type": "impersonated_service_account", "delegates": ["d@team.iam.gserviceaccount.com"],
+        "source_credentials": login(), "service_account_impersonation_url": format!(
+            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ROBOT}:generateAccessToken"),
+    });
+    let file = cloud.machine().write("acts.json", file.to_string());
+    let denied = json!({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "no"}});
+    cloud.google.mood().refuses_impersonation = Some((403, denied));
+    cloud
+        .try_run(|typed| {
+            typed.env("GOOGLE_APPLICATION_CREDENTIALS", &file).env(
+                "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT",
+                "last@team.iam.gserviceaccount.com",
+            )
+        })
+        .code(125)
+        .says(&format!("`{ROBOT}` cannot be impersonated"))
+        .says_nothing_of("last@team");
 }
 
 #[test]
@@ -443,26 +516,4 @@ fn holds(file: &Path, secret: &str) -> bool {
     content
         .windows(secret.len())
         .any(|part| part == secret.as_bytes())
-}
-
-#[test]
-fn who_holds_a_token_leaves_no_core_file() {
-    let machine = Machine::of_nobody();
-    machine.write(
-        "sortie.toml",
-        "project = 'team'\nbucket = 'b'\n[environments.default]\njob = 'j'\n",
-    );
-    Google::login(&machine);
-    // Google is slow today: whoever asks waits.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = format!("http://{}", silent.local_addr().unwrap());
-    let typed = machine.sortie(["run", "--", "/bin/true"]);
-    let running = typed.env("HTTPS_PROXY", proxy).start();
-    // What of a process that may be dumped is its user's is root's where it may not.
-    let environ = format!("/proc/{}/environ", running.pid());
-    wait_until("it may not be dumped", || {
-        std::fs::metadata(&environ).unwrap().uid() == 0
-    });
-    running.signal(rustix::process::Signal::INT);
-    running.end().code(130);
 }

@@ -1,5 +1,9 @@
 //! `sortie doctor`: the real binary against a set-up that is right, and the same with one thing wrong.
 
+mod image;
+mod machine;
+mod whose;
+
 use std::collections::BTreeMap;
 
 use reqwest::Method;
@@ -7,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::Cloud;
 use crate::google::{Google, revoked};
-use crate::harness::{Done, Machine, Typed, block_on};
+use crate::harness::{Done, Typed, block_on};
 use crate::team::job;
 
 /// The findings of `--json`, by their check.
@@ -205,7 +209,23 @@ fn what_is_wrong_with_the_bucket_is_told() {
         "by their age",
         "terraform -chdir=terraform apply",
     );
+    let kept = |days: u32| {
+        let of_runs = json!({"matchesPrefix": ["runs/"], "age": days});
+        let of_inputs = json!({"matchesPrefix": ["inputs/"], "daysSinceCustomTime": 14});
+        json!({"lifecycle": {"rule": [rule(of_inputs), rule(of_runs)]}})
+    };
+    healthy.change_bucket(&kept(3));
+    healthy.warns(
+        "bucket.runs",
+        "forgotten after 3 days, perhaps before they are fetched",
+        "terraform",
+    );
     healthy.change_bucket(&json!({"lifecycle": null}));
+    healthy.warns(
+        "bucket.runs",
+        "for ever",
+        "terraform -chdir=terraform apply",
+    );
     healthy.warns(
         "bucket.inputs",
         "for ever",
@@ -364,8 +384,21 @@ fn a_disabled_api_and_a_wrong_clock_are_told() {
         "off in `team`: `run.googleapis.com`",
         "gcloud services enable run.googleapis.com --project=team",
     );
-    healthy.cloud.google.mood().date = Some("Tue, 01 Dec 2020 00:00:00 GMT".to_owned());
-    healthy.fails("clock", "s ahead of the server", "timedatectl");
+    let early = Healthy::new();
+    early.cloud.google.mood().date = Some("Tue, 01 Dec 2020 00:00:00 GMT".to_owned());
+    early.warns("clock", "s ahead of the server", "timedatectl");
+    let (_, bucket, ..) = early.found("bucket");
+    assert_eq!(bucket, "ok", "runs work, and so does the rest of this");
+}
+
+#[test]
+fn an_environment_that_is_not_listed_is_told() {
+    let healthy = Healthy::new();
+    let typed = healthy.typed(&["--json"]).env("SORTIE_ENVIRONMENT", "typo");
+    let all = findings(&typed.enter().code(0));
+    let (status, says, hint) = &all["environments"];
+    assert_eq!(status, "warning", "{says}");
+    assert!(says.contains("is not among them") && hint.contains("--environment"));
 }
 
 #[test]
@@ -402,47 +435,14 @@ fn another_server_than_googles_is_asked_for_less() {
     assert!(all["credentials"].1.contains("SORTIE_EMULATOR_TOKEN"));
     assert_eq!(all["apis"].0, "unknown");
     assert_eq!(all["job.default"].0, "ok");
+    assert_eq!(all["image.default"].0, "unknown");
 }
 
 #[test]
-fn on_this_machine_there_is_no_cloud_to_look_at() {
-    let machine = Machine::new();
-    let done = machine.sortie(["doctor"]).enter().code(0);
-    let text = String::from_utf8(done.stdout).unwrap();
-    assert!(
-        text.contains("local mode (no `sortie.toml` here or above)"),
-        "{text}"
-    );
-    assert!(text.contains("none serves; local mode starts it"), "{text}");
-    assert!(!text.contains("bucket"), "{text}");
-    assert_eq!(
-        std::fs::read_dir(machine.data()).unwrap().count(),
-        0,
-        "nothing is left"
-    );
-    machine.sortie(["run", "--", "true"]).enter().code(0);
-    let all = findings(
-        &machine
-            .sortie(["doctor", "--json", "--local"])
-            .enter()
-            .code(0),
-    );
-    assert!(
-        all["emulator"]
-            .1
-            .starts_with("serves at `http://127.0.0.1:")
-    );
-}
-
-#[test]
-fn what_is_wrong_with_this_machine_is_told() {
-    let machine = Machine::of_nobody();
-    machine.write("sortie.toml", "bucket = 'b'\nbukket = 'b'\n");
-    let typed = machine.sortie(["doctor", "--json"]);
-    let all = findings(&typed.env("SORTIE_DATA_DIR", "/proc/sortie").enter().code(1));
-    assert_eq!(all["settings"].0, "failure");
-    assert!(all["settings"].1.contains("bukket"), "{all:?}");
-    assert_eq!(all["data directory"].0, "failure");
-    assert!(all["data directory"].2.contains("export SORTIE_DATA_DIR"));
-    machine.sortie(["doctor", "--nonsense"]).enter().code(125);
+fn a_clock_that_is_a_little_behind_is_told() {
+    let healthy = Healthy::new();
+    let there = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(200);
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&there);
+    healthy.cloud.google.mood().date = Some(date.unwrap());
+    healthy.warns("clock", "s behind the server", "timedatectl");
 }

@@ -3,9 +3,11 @@
 
 mod again;
 mod arguments;
+mod calls;
 mod claude;
 mod collected;
 mod coming_back;
+mod core_files;
 mod credentials;
 mod doctor;
 mod emulator;
@@ -23,6 +25,8 @@ mod many;
 mod outputs;
 mod platform;
 mod refusals;
+#[path = "../relay/mod.rs"]
+mod relay;
 mod report;
 mod returning;
 mod sandbox;

@@ -8,7 +8,7 @@ use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use wire::api::{Api, RetryConfig, http_client};
-use wire::bucket::{Bucket, NewObject, Precondition};
+use wire::bucket::{Bucket, List, NewObject, Precondition};
 use wire::token::{StaticToken, Token, Tokens};
 
 use crate::harness::{Machine, Running, SORTIE, Typed, block_on};
@@ -24,6 +24,11 @@ pub(crate) struct Team {
 
 impl Team {
     pub(crate) fn new() -> Self {
+        Self::started_by(|machine, words| machine.sortie(words))
+    }
+
+    /// Its emulator is typed so.
+    pub(crate) fn started_by(typed: impl FnOnce(&Machine, &[&str]) -> Typed) -> Self {
         let machine = Machine::new();
         let words = [
             "emulator",
@@ -40,7 +45,7 @@ impl Team {
             "--runner",
             "container",
         ];
-        let mut emulator = machine.sortie(words).start();
+        let mut emulator = typed(&machine, &words).start();
         let mut environment = BTreeMap::new();
         while !environment.contains_key("CLOUDSDK_AUTH_ACCESS_TOKEN") {
             let line = emulator.line();
@@ -68,6 +73,11 @@ impl Team {
         })
     }
 
+    /// The process that `prlimit`, for one, has become.
+    pub(crate) fn emulator_pid(&self) -> u32 {
+        self.emulator.as_ref().unwrap().pid()
+    }
+
     /// Where the emulator answers, and its owner's token.
     pub(crate) fn server(&self) -> (String, String) {
         let value = |name: &str| self.environment[name].clone();
@@ -90,22 +100,46 @@ impl Team {
         block_on(api.json("cannot call", method, url, body, false)).unwrap()
     }
 
-    fn leave_settings(&self, settings: &Value) {
+    fn bucket(&self) -> Bucket {
         let (api, endpoint) = self.api();
-        let bucket = Bucket::new(api, &endpoint, BUCKET);
+        Bucket::new(api, &endpoint, BUCKET)
+    }
+
+    /// The names in the bucket that begin so.
+    pub(crate) fn objects(&self, prefix: &str) -> Vec<String> {
+        let list = List {
+            prefix,
+            ..List::default()
+        };
+        let page = block_on(self.bucket().list(&list)).unwrap();
+        page.objects.into_iter().map(|object| object.name).collect()
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Bytes {
+        block_on(self.bucket().read(name, 1 << 20)).unwrap().1
+    }
+
+    /// Writes over an object, as its owner may.
+    pub(crate) fn replace(&self, name: &str, body: String) {
+        let (object, _) = block_on(self.bucket().read(name, 1 << 20)).unwrap();
+        let precondition = Precondition::Generation(object.generation);
+        self.insert(name, precondition, body);
+    }
+
+    fn insert(&self, name: &str, precondition: Precondition, body: String) {
         let object = NewObject {
             content_type: "application/json",
             metadata: BTreeMap::new(),
             custom_time: None,
-            precondition: Precondition::Absent,
+            precondition,
         };
-        let body = Bytes::from(settings.to_string());
-        block_on(async {
-            bucket
-                .insert(wire::names::SETTINGS, &object, body)
-                .await
-                .unwrap()
-        });
+        let body = Bytes::from(body);
+        block_on(async { self.bucket().insert(name, &object, body).await.unwrap() });
+    }
+
+    fn leave_settings(&self, settings: &Value) {
+        let name = wire::names::SETTINGS;
+        self.insert(name, Precondition::Absent, settings.to_string());
     }
 }
 

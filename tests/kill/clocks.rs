@@ -40,6 +40,15 @@ fn shim(machine: &Machine) -> PathBuf {
         .arg(&library)
         .arg(&source);
     assert!(compiler.status().unwrap().success());
+    set(machine, DAY);
+    let mut date = Command::new("date");
+    date.arg("+%s").env("LD_PRELOAD", &library);
+    let told = date
+        .env("CLOCK_FILE", machine.home().join("clock"))
+        .output();
+    let told = String::from_utf8(told.unwrap().stdout).unwrap();
+    let off = told.trim().parse::<i64>().unwrap() - jiff::Timestamp::now().as_second();
+    assert!((off - DAY).abs() < 60, "the clock is off by {off} s");
     library
 }
 
@@ -73,7 +82,10 @@ fn a_wrong_clock_here_changes_no_result() {
         let words = Scenario::words("p", &[], "");
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         typed(&words).enter().code(CODE);
-        let run = audit::machine(machine)[0].to_string();
+        let run = audit::machine(machine)[0];
+        let begun = run.created_at().as_second() - jiff::Timestamp::now().as_second();
+        assert!((begun - off).abs() < 600, "{begun} instead of {off}");
+        let run = run.to_string();
         typed(&["wait", &run]).enter().code(CODE);
         let ps = typed(&["ps"]).enter().code(0);
         assert!(

@@ -19,11 +19,13 @@ pub struct Gunzip<R: Read> {
     at: usize,
 }
 
+type Stream<R> = MultiGzDecoder<Chain<Cursor<Vec<u8>>, BufReader<R>>>;
+
 enum Source<R: Read> {
     /// So far all members were ours; there may have been none.
     Members { gzip: BufReader<R>, some: bool },
     /// One was not, so they are read as a stream from there on.
-    Stream(Box<MultiGzDecoder<Chain<Cursor<Vec<u8>>, BufReader<R>>>>),
+    Stream(Box<Stream<R>>),
     /// It has ended, or failed.
     Ended,
 }

@@ -75,6 +75,7 @@ impl Attempt {
                 environment,
                 marks,
                 log: state.log_path(&execution.id, task, attempt),
+                core_files: state.core_files,
             },
             timeout: Duration::from_secs_f64(timeout.unwrap_or(DEFAULT_TIMEOUT)),
         })

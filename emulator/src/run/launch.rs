@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
 use tokio::sync::watch;
 
 use super::attempt::{Cause, Ended, GRACE};
@@ -23,6 +23,7 @@ pub(crate) struct Launch {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) marks: Vec<(&'static str, String)>,
     pub(crate) log: PathBuf,
+    pub(crate) core_files: Option<u64>,
 }
 
 impl Launch {
@@ -71,7 +72,7 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        set_apart(&mut command, log);
+        set_apart(&mut command, log, self.core_files);
         command.spawn().map_err(|failure| {
             io::Error::new(
                 failure.kind(),
@@ -88,16 +89,23 @@ impl Launch {
     unsafe_code,
     reason = "std can neither call setsid nor open a file in the child"
 )]
-fn set_apart(command: &mut Command, log: CString) {
+fn set_apart(command: &mut Command, log: CString, core_files: Option<u64>) {
     let set_apart = move || {
         rustix::process::setsid()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let log = rustix::fs::open(log.as_c_str(), flags, Mode::from_raw_mode(0o666))?;
         rustix::stdio::dup2_stdout(&log)?;
         rustix::stdio::dup2_stderr(&log)?;
+        if core_files.is_some() {
+            let limit = Rlimit {
+                current: core_files,
+                ..getrlimit(Resource::Core)
+            };
+            setrlimit(Resource::Core, limit)?;
+        }
         Ok(())
     };
-    // SAFETY: setsid, open, dup2, and close are async-signal-safe, and nothing is allocated.
+    // SAFETY: setsid, open, dup2, getrlimit, setrlimit and close are async-signal-safe, and nothing is allocated.
     unsafe {
         command.pre_exec(set_apart);
     }

@@ -11,8 +11,12 @@ mod inputs;
 mod logs;
 mod memory;
 mod outputs;
+mod overlap;
 mod processes;
 mod proxy;
+#[expect(dead_code, reason = "the end to end tests use more of it")]
+#[path = "../../../tests/relay/mod.rs"]
+mod relay;
 mod site;
 mod steps;
 mod task;

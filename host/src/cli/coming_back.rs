@@ -208,7 +208,7 @@ async fn connect(
         wishes.follow(record);
     }
     let settings = Settings::resolve_place(&wishes, env, &here()?)?;
-    super::core_files::forbid_in_the_cloud(&settings);
+    crate::core_files::forbid_in_the_cloud(&settings);
     Session::open(&settings).await
 }
 

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::arguments::PlaceArguments;
 use super::coming_back::{interruptible, print_json};
-use super::core_files;
 use super::human;
 use super::run_command::here;
+use crate::core_files;
 use crate::doctor::{Finding, Status, examine};
 use crate::error::Error;
 use crate::exit_code;

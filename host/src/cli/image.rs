@@ -89,7 +89,7 @@ fn image_add(arguments: ImageAddArguments, env: &Environment) -> Result<Added, E
         beside,
         entrypoint,
     };
-    super::core_files::forbid();
+    crate::core_files::forbid();
     let options = crate::session::registry_options(endpoints.as_ref(), &Credentials::of(env));
     block_on(add(&wanted, &options, &mut tell))
 }

@@ -33,7 +33,7 @@ pub(super) fn init(arguments: InitArguments, env: &Environment) -> Result<i32, E
             ),
         );
     }
-    super::core_files::forbid();
+    crate::core_files::forbid();
     let made = block_on(crate::init::init(&cloud, &here()?, arguments.force))?;
     let verb = if made.was_there {
         "says so already"

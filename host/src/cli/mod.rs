@@ -3,7 +3,6 @@
 mod arguments;
 mod claude;
 mod coming_back;
-mod core_files;
 mod doctor;
 mod forecast;
 mod human;
@@ -24,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::core_files;
 use crate::error::{Error, chain};
 use crate::exit_code;
 use crate::local;
@@ -38,8 +38,11 @@ pub fn main() -> ExitCode {
     // The three that are processes of their own come before clap, tokio and all else: they are
     // typed by programs, and two of them must be single-threaded.
     let typed: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if typed.first().is_some_and(|verb| verb == "entrypoint") {
+        return entrypoint::main();
+    }
+    core_files::limit();
     match typed.split_first() {
-        Some((verb, _)) if verb == "entrypoint" => return entrypoint::main(),
         Some((verb, rest)) if verb == "container" => return local::container_main(rest),
         Some((verb, rest)) if verb == "serve-data-dir" => return finish(serve_data_dir(rest)),
         _ => {}

@@ -117,7 +117,7 @@ pub(super) async fn open(
     settings: &Settings,
     interrupts: &mut Interrupts,
 ) -> Result<Session, Error> {
-    super::core_files::forbid_in_the_cloud(settings);
+    crate::core_files::forbid_in_the_cloud(settings);
     tokio::select! {
         session = Session::open(settings) => session,
         () = interrupts.next() => Err(Error::Interrupted),

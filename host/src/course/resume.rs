@@ -1,7 +1,7 @@
 //! Coming back to a run, with the bucket alone.
 
 use jiff::{SignedDuration, Timestamp};
-use wire::contract::Start;
+use wire::contract::{RunRecord, Start};
 use wire::names::RunId;
 
 use super::board::{Board, State};
@@ -58,18 +58,7 @@ impl<'a> Course<'a> {
             return Err(Error::usage(format!("run `{run}` was never started"))
                 .with_hint("type its `sortie run` again"));
         }
-        let mut plan = Plan {
-            tasks: vec![None; record.tasks as usize],
-            ..Plan::default()
-        };
-        // What tasks do is told by what was written before anything ran, and by nothing that tasks could write.
-        if record.planned {
-            for part in read_plan(session, &record).await?.jobs {
-                plan.learn(&part);
-            }
-        } else if let Some(first) = starts.first().filter(|first| first.start == 0) {
-            plan.learn(first);
-        }
+        let plan = learn_plan(session, &record, &starts).await?;
         let mut board = Board::new(record.tasks);
         let mut flights = Vec::with_capacity(starts.len());
         let mut next_start = 0;
@@ -168,6 +157,26 @@ impl<'a> Course<'a> {
             self.board.set(other, State::Home);
         }
     }
+}
+
+/// What tasks do is told by what was written before anything ran, and by nothing that tasks could write.
+async fn learn_plan(
+    session: &Session,
+    record: &RunRecord,
+    starts: &[Start],
+) -> Result<Plan, Error> {
+    let mut plan = Plan {
+        tasks: vec![None; record.tasks as usize],
+        ..Plan::default()
+    };
+    if record.planned {
+        for part in read_plan(session, record).await?.jobs {
+            plan.learn(&part);
+        }
+    } else if let Some(first) = starts.first().filter(|first| first.start == 0) {
+        plan.learn(first);
+    }
+    Ok(plan)
 }
 
 /// Whether a start is so young that its execution cannot have been and gone.

@@ -90,6 +90,13 @@ impl GoogleCredentials {
         })
     }
 
+    /// Whether they are a person's, whose calls need a project for their quota.
+    pub(crate) async fn are_a_persons(&self) -> bool {
+        let found = self.found().await;
+        found
+            .is_ok_and(|found| matches!(found.source, Source::User(..)) && found.targets.is_empty())
+    }
+
     async fn found(&self) -> Result<&Found, TokenError> {
         self.found.get_or_try_init(|| find(&self.places)).await
     }
@@ -194,5 +201,107 @@ fn failure(message: impl Into<String>) -> TokenError {
 impl From<GoogleCredentials> for Arc<dyn TokenSource> {
     fn from(credentials: GoogleCredentials) -> Self {
         Arc::new(credentials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// In every secret that is made up here.
+    const MARK: &str = "s3cr3t";
+
+    fn pem() -> String {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/throwaway_key.pem");
+        fs_err::read_to_string(path).unwrap()
+    }
+
+    fn key() -> Value {
+        json!({
+            "type": "service_account", "client_email": "robot@team.iam.gserviceaccount.com",
+            "private_key_id": "k1", "private_key": pem(), "token_uri": "https://oauth2.googleapis.com/token",
+        })
+    }
+
+    fn login() -> Value {
+        json!({
+            "type": "authorized_user", "client_id": "client", "client_secret": format!("client-{MARK}"),
+            "refresh_token": format!("1//{MARK}"), "subject_token": MARK,
+        })
+    }
+
+    fn acting(source: &Value) -> Value {
+        json!({
+            "type": "impersonated_service_account", "delegates": ["a@b.test"], "source_credentials": source,
+            "service_account_impersonation_url":
+                "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/c@d.test:generateAccessToken",
+        })
+    }
+
+    #[track_caller]
+    fn shows_no_secret(shown: &impl Debug, holds: &str) {
+        let lines = pem();
+        let of_key = lines
+            .lines()
+            .filter(|line| line.len() > 20 && !line.starts_with("--"));
+        for text in [format!("{shown:?}"), format!("{shown:#?}")] {
+            assert!(text.contains(holds), "no `{holds}` in {text}");
+            assert!(!text.contains(MARK), "{text}");
+            // Nor as bytes: a key in DER begins so.
+            assert!(
+                !text.contains("48, 130") && !text.contains("48,\n"),
+                "{text}"
+            );
+            for line in of_key.clone() {
+                assert!(!text.contains(line), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_shown_by_what_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, json, holds) in [
+            ("key.json", key(), "Key(robot@team"),
+            ("login.json", login(), "User"),
+            ("acting.json", acting(&login()), "c@d.test"),
+            ("acting-by-key.json", acting(&key()), "Key(robot@team"),
+        ] {
+            let path = dir.path().join(name);
+            fs_err::write(&path, json.to_string()).unwrap();
+            let credentials = GoogleCredentials::new(Credentials {
+                named: Some(path),
+                impersonate: Some("e@f.test".to_owned()),
+                ..Credentials::default()
+            });
+            credentials.found().await.unwrap();
+            shows_no_secret(&credentials, holds);
+            shows_no_secret(&credentials, "e@f.test");
+            let found = credentials.found().await.unwrap();
+            shows_no_secret(&found.source, name);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxys_password_and_a_token_are_not_shown_either() {
+        let proxy = reqwest::Proxy::https(format!("http://me:{MARK}@127.0.0.1:1")).unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().proxy(proxy).build().unwrap();
+        let tokens = MetadataTokens::new(http.clone(), Some("127.0.0.1:1"));
+        let found = Found {
+            http,
+            source: Source::Metadata(tokens, "a@b.test".to_owned()),
+            targets: vec![Target::account_of("c@d.test").unwrap()],
+        };
+        shows_no_secret(&found, "c@d.test");
+        let answer = json!({ "access_token": MARK, "expires_in": 60 });
+        let token = exchange::token(&answer, std::time::SystemTime::now()).unwrap();
+        shows_no_secret(&token, "Token");
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn settings(cloud: &Cloud, connection: &Connection) -> Vec<Find
     match api.json(&action, Method::GET, url, None, true).await {
         Ok(bucket) => {
             let mut findings = vec![location(cloud, name, &bucket)];
-            findings.extend(lifecycle::examine(&bucket));
+            findings.extend(lifecycle::examine(&bucket, longest(cloud)));
             findings.extend([
                 soft_delete(name, &bucket),
                 public_access(name, &bucket),
@@ -43,12 +43,22 @@ pub(super) async fn settings(cloud: &Cloud, connection: &Connection) -> Vec<Find
                 "`terraform -chdir=terraform apply` makes it; is that its name? `terraform -chdir=terraform output bucket`",
             ),
         ],
-        Err(error) if error.kind == ErrorKind::Forbidden => vec![Finding::unknown(
+        // Not where an API is off, or a quota project wanted: then the error has a hint.
+        Err(error) if error.kind == ErrorKind::Forbidden && error.hint.is_none() => vec![Finding::unknown(
             CHECK,
             format!("the settings of `{name}` are not for you to see (`storage.buckets.get`); who made the kit can"),
         )],
         Err(error) => vec![Finding::of_call(CHECK, error)],
     }
+}
+
+/// The longest that a task may run, in whole days.
+fn longest(cloud: &Cloud) -> u64 {
+    let timeouts = cloud.environments.values();
+    let longest = timeouts
+        .filter_map(|environment| environment.timeout_seconds)
+        .max();
+    longest.unwrap_or(0).div_ceil(24 * 3600)
 }
 
 fn location(cloud: &Cloud, name: &str, bucket: &Value) -> Finding {

@@ -7,7 +7,9 @@ use tokio::join;
 use wire::api::RetryConfig;
 
 use super::finding::{FOR_CREDENTIALS, PATIENCE, in_time, look_in_time, within};
-use super::{Finding, Status, bucket, credentials, entrypoint, jobs, network, secrets, services};
+use super::{
+    Finding, Status, bucket, credentials, entrypoint, images, jobs, network, secrets, services,
+};
 use crate::session::Connection;
 use crate::settings::Cloud;
 
@@ -70,9 +72,10 @@ async fn jobs_and_secrets(cloud: &Cloud, connection: &Connection) -> Vec<Finding
         Ok(read) => read,
         Err(late) => return vec![late],
     };
-    let (jobs, secrets) = join!(
+    let (jobs, images, secrets) = join!(
         in_time("jobs", jobs::examine(connection, &read)),
+        images::examine(connection, RETRY, &read),
         look_in_time("secrets", secrets::examine(cloud, connection, &read)),
     );
-    [jobs, secrets].concat()
+    [jobs, images, secrets].concat()
 }

@@ -1,7 +1,7 @@
 //! The environments' jobs: there, as the kit makes them and as the settings say; theirs to start and to watch.
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 use wire::api::{ApiError, ErrorKind};
@@ -31,6 +31,16 @@ impl Read {
     fn task(&self) -> Option<&Value> {
         let definition = self.definition.as_ref().ok()?;
         definition.pointer("/template/template")
+    }
+
+    /// What the settings call its environment.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it runs.
+    pub(super) fn image(&self) -> Option<&str> {
+        self.task()?["containers"][0]["image"].as_str()
     }
 
     /// The variables of its containers.
@@ -242,23 +252,96 @@ async fn rights(connection: &Connection, job: &str) -> Result<Value, ApiError> {
         .await
 }
 
-/// Those that run now, as far as one page tells.
+/// Those that run now, of the last day.
 async fn executions(connection: &Connection, job: &str) -> Result<usize, ApiError> {
-    let newest = connection
-        .cloud_run
-        .executions_since(job, Timestamp::MAX)
-        .await?;
+    let since = Timestamp::now() - SignedDuration::from_hours(24);
+    let newest = connection.cloud_run.executions_since(job, since).await?;
     Ok(newest.iter().filter(|execution| !execution.ended()).count())
 }
 
 fn headroom(running: usize) -> Finding {
     const CHECK: &str = "quota";
     let says = format!(
-        "{running} executions of these jobs run now; a region allows {EXECUTIONS} at once, and 180 starts a minute, unless raised"
+        "{running} executions of these jobs, begun in the last day, run now; a region allows {EXECUTIONS} at once, and 180 starts a minute, unless raised"
     );
     if running * 10 < EXECUTIONS * 9 {
         return Finding::ok(CHECK, says);
     }
     Finding::warning(CHECK, says)
         .with_hint("`sortie ps --all` shows whose they are; `sortie cancel RUN` ends one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    fn shaped(definition: &Value) -> Finding {
+        let read = Read {
+            name: "default".to_owned(),
+            job: "crew".to_owned(),
+            known: None,
+            definition: Ok(definition.clone()),
+        };
+        shape("job.default", &read, definition)
+    }
+
+    fn definition() -> Value {
+        json!({
+            "name": "projects/team/locations/europe-west1/jobs/crew",
+            "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
+            "template": {"template": {
+                "serviceAccount": "crew@team.iam.gserviceaccount.com",
+                "containers": [{"image": "pkg.test/base@sha256:00"}],
+            }},
+        })
+    }
+
+    #[test]
+    fn a_region_that_is_nearly_full_is_told() {
+        let room = headroom(899);
+        assert_eq!(room.status, Status::Ok);
+        assert!(room.says.starts_with("899 executions"), "{}", room.says);
+        let full = headroom(900);
+        assert_eq!(full.status, Status::Warning);
+        assert!(full.says.contains("allows 1000 at once"), "{}", full.says);
+        assert!(full.hint.unwrap().contains("sortie cancel"));
+    }
+
+    #[test]
+    fn a_job_that_cannot_run_is_told_in_cloud_runs_words() {
+        assert_eq!(shaped(&definition()).status, Status::Ok);
+        let mut failed = definition();
+        failed["terminalCondition"] = json!({
+            "type": "Ready", "state": "CONDITION_FAILED",
+            "message": "Image 'pkg.test/base@sha256:00' not found.",
+        });
+        let finding = shaped(&failed);
+        assert_eq!(finding.status, Status::Failure);
+        assert!(
+            finding
+                .says
+                .ends_with("cannot run: Image 'pkg.test/base@sha256:00' not found."),
+            "{}",
+            finding.says
+        );
+        let typed = "gcloud run jobs describe crew --region=europe-west1 --project=team";
+        assert!(finding.hint.unwrap().contains(typed));
+        failed["terminalCondition"] = json!({"state": "CONDITION_FAILED"});
+        assert!(shaped(&failed).says.contains("does not say why"));
+    }
+
+    #[test]
+    fn a_job_without_an_account_or_with_the_runs_variable_is_told() {
+        let mut job = definition();
+        job["template"]["template"]["serviceAccount"] = json!("");
+        let finding = shaped(&job);
+        assert_eq!(finding.status, Status::Warning);
+        assert!(finding.says.contains("the project's default account"));
+        job["template"]["template"]["containers"][0]["env"] =
+            json!([{"name": SORTIE_RUN, "value": "x"}]);
+        let finding = shaped(&job);
+        assert_eq!(finding.status, Status::Failure);
+        assert!(finding.says.contains("sets `SORTIE_RUN` itself"));
+    }
 }

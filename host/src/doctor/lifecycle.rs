@@ -9,7 +9,14 @@ use super::bucket::APPLY;
 /// Conditions that come true of an input however often it is used.
 const AGING: &[&str] = &["age", "createdBefore"];
 
-pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
+/// Inputs that are forgotten sooner after a use may go while a run of a week still starts tasks.
+const INPUTS_DAYS: u64 = 9;
+
+/// Runs that are forgotten sooner may go before their results were fetched.
+const RUNS_DAYS: u64 = 14;
+
+/// `longest`: that a task may run, in days.
+pub(super) fn examine(bucket: &Value, longest: u64) -> Vec<Finding> {
     let rules = bucket["lifecycle"]["rule"].as_array();
     let rules: Vec<&Value> = rules
         .into_iter()
@@ -18,7 +25,7 @@ pub(super) fn examine(bucket: &Value) -> Vec<Finding> {
         .map(|rule| &rule["condition"])
         .filter(|condition| !is_of_the_dead(condition))
         .collect();
-    vec![inputs(&rules), runs(&rules)]
+    vec![inputs(&rules), runs(&rules, longest)]
 }
 
 /// Whether it never comes true of an object that is there.
@@ -41,6 +48,11 @@ fn inputs(rules: &[&Value]) -> Finding {
         return Finding::failure(CHECK, says).with_hint(APPLY);
     }
     match ours().filter_map(|rule| by_use(rule)).min() {
+        Some(days) if days < INPUTS_DAYS => {
+            let says =
+                format!("forgotten {days} days after their last use, which may be beneath a run");
+            Finding::warning(CHECK, says).with_hint(APPLY)
+        }
         Some(days) => Finding::ok(CHECK, format!("forgotten {days} days after their last use")),
         None => Finding::warning(
             CHECK,
@@ -50,10 +62,18 @@ fn inputs(rules: &[&Value]) -> Finding {
     }
 }
 
-fn runs(rules: &[&Value]) -> Finding {
+fn runs(rules: &[&Value], longest: u64) -> Finding {
     const CHECK: &str = "bucket.runs";
     let ours = rules.iter().filter(|rule| touches(rule, RUNS));
     match ours.filter_map(|rule| rule["age"].as_u64()).min() {
+        Some(days) if days <= longest => {
+            let says = format!("forgotten after {days} days, and a task may run for {longest}");
+            Finding::failure(CHECK, says).with_hint(APPLY)
+        }
+        Some(days) if days < RUNS_DAYS => {
+            let says = format!("forgotten after {days} days, perhaps before they are fetched");
+            Finding::warning(CHECK, says).with_hint(APPLY)
+        }
         Some(days) => Finding::ok(CHECK, format!("forgotten after {days} days")),
         None => Finding::warning(
             CHECK,
@@ -82,7 +102,7 @@ mod tests {
         let rules: Vec<Value> = rules
             .map(|condition| json!({"action": {"type": "Delete"}, "condition": condition}))
             .collect();
-        let findings = examine(&json!({"lifecycle": {"rule": rules}}));
+        let findings = examine(&json!({"lifecycle": {"rule": rules}}), 7);
         findings.into_iter().map(|finding| finding.status).collect()
     }
 
@@ -94,6 +114,24 @@ mod tests {
         ]);
         assert_eq!(statuses(&kit), [Status::Ok, Status::Ok]);
         assert_eq!(statuses(&json!([])), [Status::Warning, Status::Warning]);
+    }
+
+    #[test]
+    fn what_forgets_too_soon_is_found() {
+        let days = |inputs: u64, runs: u64| {
+            statuses(&json!([
+                {"matchesPrefix": ["inputs/"], "daysSinceCustomTime": inputs},
+                {"matchesPrefix": ["runs/"], "age": runs},
+            ]))
+        };
+        assert_eq!(days(9, 14), [Status::Ok, Status::Ok]);
+        assert_eq!(days(8, 13), [Status::Warning, Status::Warning]);
+        assert_eq!(days(0, 8), [Status::Warning, Status::Warning]);
+        assert_eq!(
+            days(9, 7),
+            [Status::Ok, Status::Failure],
+            "a task's own week"
+        );
     }
 
     #[test]

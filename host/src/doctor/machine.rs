@@ -66,6 +66,11 @@ fn room(data_dir: &Path) -> Finding {
             return Finding::unknown(CHECK, format!("cannot ask for the room: {error}"));
         }
     };
+    roomy(free, place)
+}
+
+fn roomy(free: u64, place: &Path) -> Finding {
+    const CHECK: &str = "disk";
     let says = format!("{} free at `{}`", size(free), place.display());
     let hint =
         "make room: `sortie gc` removes old runs; or name another disk: `export SORTIE_DATA_DIR=…`";
@@ -77,7 +82,11 @@ fn room(data_dir: &Path) -> Finding {
 }
 
 fn sandbox() -> Finding {
-    match sandbox::check() {
+    isolation(sandbox::check())
+}
+
+fn isolation(tried: Result<(), sandbox::Refused>) -> Finding {
+    match tried {
         Ok(()) => Finding::ok(
             "sandbox",
             "tasks on this machine are isolated by namespaces",
@@ -137,5 +146,46 @@ fn emulator(data_dir: &Path) -> Finding {
             )
         }
         Err(error) => Finding::of_error(CHECK, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    #[test]
+    fn little_room_is_told_and_none_is_a_failure() {
+        let found = |free| roomy(free, Path::new("/data"));
+        for (free, status) in [
+            (LITTLE, Status::Ok),
+            (LITTLE - 1, Status::Warning),
+            (NONE, Status::Warning),
+            (NONE - 1, Status::Failure),
+            (0, Status::Failure),
+        ] {
+            assert_eq!(found(free).status, status, "{free}");
+        }
+        let little = found(600_000_000);
+        assert!(little.says.ends_with("free at `/data`"), "{}", little.says);
+        assert!(little.hint.unwrap().contains("`sortie gc`"));
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_namespaces_is_told_with_its_reason() {
+        assert_eq!(isolation(Ok(())).status, Status::Ok);
+        let refused = sandbox::Refused::Missing(std::io::Error::from_raw_os_error(38));
+        let hint = refused.hint();
+        let finding = isolation(Err(refused));
+        assert_eq!(finding.status, Status::Warning);
+        assert!(
+            finding
+                .says
+                .starts_with("tasks on this machine are not isolated: ")
+                && finding.says.contains("not implemented"),
+            "{}",
+            finding.says
+        );
+        assert_eq!(finding.hint, Some(hint));
     }
 }

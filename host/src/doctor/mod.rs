@@ -5,6 +5,7 @@ mod cloud;
 mod credentials;
 mod entrypoint;
 mod finding;
+mod images;
 mod jobs;
 mod lifecycle;
 mod machine;

@@ -53,7 +53,7 @@ async fn one(cloud: &Cloud, connection: &Connection, secret: &str, version: &str
         }
         Ok(answer) if answer["state"] == "DESTROYED" => {
             Finding::failure(check, format!("version `{version}` is destroyed"))
-                .with_hint(add(short, project))
+                .with_hint(add(short, version, project))
         }
         Ok(answer) => {
             let number = answer["name"]
@@ -68,16 +68,22 @@ async fn one(cloud: &Cloud, connection: &Connection, secret: &str, version: &str
         }
         Err(error) if error.kind == ErrorKind::NotFound => {
             Finding::failure(check, format!("it has no version `{version}`"))
-                .with_hint(add(short, project))
+                .with_hint(add(short, version, project))
         }
-        Err(error) if error.kind == ErrorKind::Forbidden => {
+        // Not where an API is off, or a quota project wanted: then the error has a hint.
+        Err(error) if error.kind == ErrorKind::Forbidden && error.hint.is_none() => {
             Finding::unknown(check, "not for you to see, which is as it should be")
         }
         Err(error) => Finding::of_look(check, error),
     }
 }
 
-fn add(secret: &str, project: &str) -> String {
+fn add(secret: &str, version: &str, project: &str) -> String {
+    if version.parse::<u64>().is_ok() {
+        return format!(
+            "raise the `serial` of `{secret}` in terraform.tfvars, and `terraform -chdir=terraform apply`: the job names a version"
+        );
+    }
     format!(
         "`printf %s \"$VALUE\" | gcloud secrets versions add {secret} --data-file=- --project={project}`"
     )

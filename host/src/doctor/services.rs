@@ -70,6 +70,13 @@ async fn quota(cloud: &Cloud, connection: &Connection) -> Finding {
     const CHECK: &str = "quota project";
     const RIGHT: &str = "serviceusage.services.use";
     let Some(project) = &cloud.quota_project else {
+        if let Some(google) = &connection.google
+            && google.are_a_persons().await
+        {
+            let says =
+                "none is named, and some of Google's APIs refuse a person's login without one";
+            return Finding::warning(CHECK, says).with_hint(set(&cloud.project));
+        }
         return Finding::ok(
             CHECK,
             "none is named: calls are on their resources' project",
@@ -89,10 +96,13 @@ async fn quota(cloud: &Cloud, connection: &Connection) -> Finding {
             CHECK,
             format!("`{project}` may not be used (`{RIGHT}` is missing), so it is left out"),
         )
-        .with_hint(format!(
-            "`gcloud auth application-default set-quota-project {}`; it takes `roles/serviceusage.serviceUsageConsumer` there",
-            cloud.project
-        )),
+        .with_hint(set(&cloud.project)),
         Err(error) => Finding::of_look(CHECK, error),
     }
+}
+
+fn set(project: &str) -> String {
+    format!(
+        "`gcloud auth application-default set-quota-project {project}`; it takes `roles/serviceusage.serviceUsageConsumer` there"
+    )
 }

@@ -40,7 +40,15 @@ pub(super) fn examine(settings: &Result<Settings, Error>) -> Vec<Finding> {
 fn environments(cloud: &Cloud) -> Finding {
     let names: Vec<&str> = cloud.environments.keys().map(String::as_str).collect();
     match (names.is_empty(), cloud.job.is_empty()) {
-        (false, _) => Finding::ok("environments", format!("`{}`", names.join("`, `"))),
+        (false, false) => Finding::ok("environments", format!("`{}`", names.join("`, `"))),
+        (false, true) => Finding::warning(
+            "environments",
+            format!(
+                "`{}`; the one that a run would take is not among them",
+                names.join("`, `")
+            ),
+        )
+        .with_hint("name one with `--environment` or `SORTIE_ENVIRONMENT`"),
         (true, false) => Finding::ok("environments", format!("none; the job is `{}`", cloud.job)),
         (true, true) => Finding::failure(
             "environments",

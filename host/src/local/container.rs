@@ -126,6 +126,7 @@ impl Container {
             path: self.path,
             mounts: self.mounts,
             program: self.program,
+            core_files: crate::core_files::users_limit(),
         };
         sandbox
             .run(&argv, &env)

@@ -16,6 +16,7 @@ use super::lock::{holder, is_free, lock_path, open_lock};
 use super::record::{Record, program_identity};
 use super::{PROJECT, REGION};
 use crate::cloud_run::{CloudRun, Execution};
+use crate::core_files;
 use crate::error::Error;
 
 /// A cold start takes some ten milliseconds; a loaded machine may take much longer.
@@ -167,6 +168,7 @@ fn start(program: &Path, data_dir: &Path, idle: Duration) -> Result<(), Error> {
         .stdout(Stdio::null())
         .stderr(log)
         .process_group(0);
+    core_files::give_back(&mut command);
     command.spawn().map(drop).map_err(cannot)
 }
 

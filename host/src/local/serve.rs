@@ -151,6 +151,7 @@ pub(crate) async fn serve_data_dir(
 fn options(record: Option<PathBuf>) -> Options {
     Options {
         record,
+        core_files: crate::core_files::users_limit(),
         ..Options::default()
     }
 }

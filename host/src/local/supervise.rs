@@ -22,6 +22,7 @@ pub(super) fn supervise(mut command: Command, terminated: impl FnOnce()) -> Resu
     // Blocked before the child exists, so that its end cannot be missed.
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before)).map_err(failed)?;
     die_with_parent_and(&mut command, before);
+    crate::core_files::give_back(&mut command);
     let mut child = command
         .spawn()
         .map_err(|error| Error::local("cannot start the task", error))?;

@@ -84,20 +84,19 @@ impl Tail {
     /// Where a task's results are to be written, the logs going on from what was followed. After a landing that broke
     /// off it is another directory; what the user has seen is not shown again.
     pub(super) fn live(&mut self, place: Place<'_>) -> Result<&mut Live, Error> {
-        let mut live = match self.live.take_if(|live| !live.used) {
-            Some(live) => live,
-            None => {
-                let landing = Landing::begin(place.target, place.run, place.task)?;
-                let (logs, shown) = match &self.live {
-                    Some(Live { logs, shown, .. }) => (logs.as_ref(), *shown),
-                    None => (None, false),
-                };
-                Live {
-                    logs: logs.map(|logs| logs.again(landing.path())).transpose()?,
-                    claude: place.claude,
-                    shown,
-                    ..Live::begin(landing)
-                }
+        let mut live = if let Some(live) = self.live.take_if(|live| !live.used) {
+            live
+        } else {
+            let landing = Landing::begin(place.target, place.run, place.task)?;
+            let (logs, shown) = match &self.live {
+                Some(Live { logs, shown, .. }) => (logs.as_ref(), *shown),
+                None => (None, false),
+            };
+            Live {
+                logs: logs.map(|logs| logs.again(landing.path())).transpose()?,
+                claude: place.claude,
+                shown,
+                ..Live::begin(landing)
             }
         };
         live.used = true;

@@ -1,5 +1,7 @@
 //! The engine, with destinations that keep, fail or meddle.
 
+mod at_once;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
@@ -12,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use archive::{BLOCK, Digest, Tree};
 use wire::contract::ByteString;
 
-use super::body::Body;
+use super::body::{Again, Body};
 use super::destination::{Destination, Placed, Standing};
 use super::line::{Line, Scan, Sent};
 use super::machine::Machine;

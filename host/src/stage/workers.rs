@@ -86,6 +86,8 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(1);
+    /// Only what hangs takes so long.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn one_that_breaks_down_takes_no_other_with_it() {
@@ -93,6 +95,24 @@ mod tests {
         let broken = workers.run(|| panic!("as a test")).await;
         assert!(broken.is_err());
         assert_eq!(workers.run(|| 7).await.unwrap(), 7);
+    }
+
+    /// Each ends when the other has begun.
+    #[tokio::test]
+    async fn as_many_are_at_work_as_there_are_workers() {
+        let workers = Workers::new(2);
+        let (tell_one, one_began) = channel();
+        let (tell_other, other_began) = channel();
+        let one = workers.run(move || {
+            let _ = tell_one.send(());
+            other_began.recv_timeout(PATIENCE)
+        });
+        let other = workers.run(move || {
+            let _ = tell_other.send(());
+            one_began.recv_timeout(PATIENCE)
+        });
+        let (one, other) = tokio::join!(one, other);
+        assert_eq!((one.unwrap(), other.unwrap()), (Ok(()), Ok(())));
     }
 
     #[tokio::test]

@@ -41,6 +41,7 @@ fn run() -> Result<i32, Box<dyn Error>> {
         path: list("PATH"),
         mounts: list("MOUNTS"),
         program: env::current_exe()?,
+        core_files: None,
     };
     let argv: Vec<OsString> = env::args_os().skip(1).collect();
     let inside = env::vars_os()

@@ -11,6 +11,13 @@ pub(super) fn cold(tree: &Path) {
     block_on(sortie::measure::pack_cold(tree)).unwrap();
 }
 
+/// Likewise; how many bytes came of it.
+pub(super) fn bytes(tree: &Path) -> u64 {
+    block_on(sortie::measure::pack_cold(tree))
+        .unwrap()
+        .sent_bytes
+}
+
 /// As `sortie run` packs what it has in its index.
 pub(super) fn again(tree: &Path, index: &Path) {
     block_on(sortie::measure::pack_again(tree, index)).unwrap();

@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::Response;
 use url::Url;
 
-use super::refusal::Refusal;
-use super::{Again, Api, ApiError, Collected, ErrorKind, Failure, Payload, Retry};
+use super::refusal::{Blame, Refusal};
+use super::{Again, Api, ApiError, Collected, Denied, ErrorKind, Failure, Payload, Retry};
 use crate::token::{Token, TokenError};
 
 const QUOTA_PROJECT: &str = "x-goog-user-project";
@@ -124,7 +124,7 @@ impl Api {
 
     /// One try: 2xx and 308 are success. A stale token and a refused quota project are replaced on the way.
     pub(crate) async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
-        let mut renewed = false;
+        let (mut renewed, mut with_quota_project) = (false, None);
         loop {
             let token = self.token(request).await?;
             let quota_project = self.quota_project(&request.url);
@@ -139,10 +139,16 @@ impl Api {
                 continue;
             }
             let refusal = Refusal::read(response, self.idle()).await;
-            if quota_project.is_some() && refusal.blames_quota_project() {
-                self.shared.quota_denied.store(true, Ordering::Relaxed);
+            let blame = refusal.blames_quota_project();
+            if let (Some(_), Some(blame)) = (quota_project, blame) {
+                self.deny_quota_project(&request.url, blame);
+                with_quota_project = Some(refusal);
                 continue;
             }
+            // Without any it may be another project that is blamed: the user's own words are about the first.
+            let refusal = with_quota_project
+                .filter(|_| blame.is_some())
+                .unwrap_or(refusal);
             return Err(refusal.into_failure(&request.action));
         }
     }
@@ -153,9 +159,26 @@ impl Api {
     }
 
     fn quota_project(&self, url: &Url) -> Option<&HeaderValue> {
-        let denied = self.shared.quota_denied.load(Ordering::Relaxed);
-        let project = self.shared.quota_project.as_ref();
-        project.filter(|_| !denied && self.shared.tokens.is_google(url))
+        let project = self.shared.quota_project.as_ref()?;
+        let denied = self.quota_denied();
+        let host = url.host_str().unwrap_or_default();
+        let here = denied.everywhere || denied.hosts.iter().any(|denied| denied == host);
+        (!here && self.shared.tokens.is_google(url)).then_some(project)
+    }
+
+    fn deny_quota_project(&self, url: &Url, blame: Blame) {
+        let mut denied = self.quota_denied();
+        match blame {
+            Blame::Everywhere => denied.everywhere = true,
+            Blame::Here => denied
+                .hosts
+                .push(url.host_str().unwrap_or_default().to_owned()),
+        }
+    }
+
+    fn quota_denied(&self) -> MutexGuard<'_, Denied> {
+        let denied = self.shared.quota_denied.lock();
+        denied.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn attempt(
@@ -306,4 +329,28 @@ fn is_certificate_error(error: &reqwest::Error) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{RetryConfig, http_client};
+    use crate::token::{StaticToken, Tokens};
+
+    #[test]
+    fn an_api_that_is_off_in_the_quota_project_keeps_no_other_from_it() {
+        let tokens = Tokens::google(Arc::new(StaticToken(Token::new("t", None))));
+        let http = http_client().unwrap();
+        let api = Api::new(http, tokens, Some("p".to_owned()), RetryConfig::default());
+        let [run, storage] = ["run", "storage"].map(|name| {
+            let url = format!("https://{name}.googleapis.com/");
+            Url::parse(&url).unwrap()
+        });
+        let kept = || [&run, &storage].map(|url| api.quota_project(url).is_some());
+        assert_eq!(kept(), [true, true]);
+        api.deny_quota_project(&run, Blame::Here);
+        assert_eq!(kept(), [false, true]);
+        api.deny_quota_project(&run, Blame::Everywhere);
+        assert_eq!(kept(), [false, false]);
+    }
 }

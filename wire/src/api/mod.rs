@@ -15,8 +15,7 @@ pub(crate) use exchange::{Request, broken, next_chunk};
 pub(crate) use payload::Payload;
 pub(crate) use retry::{Again, Backoff, Failure, Retry};
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,13 +37,21 @@ pub struct Api {
     haste: Haste,
 }
 
+/// Where a quota project is left out.
+#[derive(Debug, Default)]
+struct Denied {
+    everywhere: bool,
+    /// Only the API that is asked there is off in that project.
+    hosts: Vec<String>,
+}
+
 #[derive(Debug)]
 struct Shared {
     http: reqwest::Client,
     tokens: Tokens,
     quota_project: Option<HeaderValue>,
-    /// Set once the quota project has been the cause of a 403.
-    quota_denied: AtomicBool,
+    /// Where the quota project has been the cause of a 403.
+    quota_denied: Mutex<Denied>,
 }
 
 impl Api {
@@ -62,7 +69,7 @@ impl Api {
             http,
             tokens,
             quota_project,
-            quota_denied: AtomicBool::new(false),
+            quota_denied: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),

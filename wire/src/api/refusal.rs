@@ -11,6 +11,21 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// A message is worth no more on a terminal.
 const MESSAGE_LIMIT: usize = 600;
 
+/// The API is off, in the new errors and in the old.
+const DISABLED: &[&str] = &["SERVICE_DISABLED", "accessNotConfigured"];
+
+/// Where the calls of a login by gcloud are counted that names no project: nobody can enable an API there.
+const GCLOUDS_OWN: &str = "764086051850";
+
+/// For what a quota project is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// It may not be used at all.
+    Everywhere,
+    /// The API that was asked is off in it.
+    Here,
+}
+
 /// What the server says of a call it did not carry out.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -92,15 +107,16 @@ impl Refusal {
     }
 
     /// Whether the quota project, which we need not name, is what is refused.
-    pub(super) fn blames_quota_project(&self) -> bool {
-        self.status == StatusCode::FORBIDDEN
-            && (self.has_reason(&[
-                "USER_PROJECT_DENIED",
-                "CONSUMER_INVALID",
-                // Perhaps the API is off in that project alone.
-                "SERVICE_DISABLED",
-                "accessNotConfigured",
-            ]) || self.message.contains("serviceusage.services.use"))
+    pub(super) fn blames_quota_project(&self) -> Option<Blame> {
+        if self.status != StatusCode::FORBIDDEN {
+            return None;
+        }
+        if self.has_reason(&["USER_PROJECT_DENIED", "CONSUMER_INVALID"])
+            || self.message.contains("serviceusage.services.use")
+        {
+            return Some(Blame::Everywhere);
+        }
+        self.has_reason(DISABLED).then_some(Blame::Here)
     }
 
     pub(super) fn into_failure(self, action: &str) -> Failure {
@@ -152,11 +168,17 @@ impl Refusal {
     }
 
     fn hint(&self) -> Option<String> {
-        if !self.has_reason(&["SERVICE_DISABLED", "accessNotConfigured"]) {
+        let project = self.project.as_deref();
+        if self.message.contains("requires a quota project") || project == Some(GCLOUDS_OWN) {
+            return Some(
+                "a person's login needs a project for its quota: `gcloud auth application-default set-quota-project PROJECT`"
+                    .to_owned(),
+            );
+        }
+        if !self.has_reason(DISABLED) {
             return None;
         }
         let service = self.service.as_deref()?;
-        let project = self.project.as_ref();
         let project = project.map(|project| format!(" --project={project}"));
         Some(format!(
             "enable the API: `gcloud services enable {service}{}`",
@@ -228,6 +250,36 @@ mod tests {
         );
         assert_eq!(new.error.kind, ErrorKind::Exists);
         assert_eq!(new.error.reason.as_deref(), Some("ALREADY_EXISTS"));
+    }
+
+    #[test]
+    fn a_quota_project_is_blamed_where_it_is_refused() {
+        let off = |consumer: &str, message: &str| {
+            let body = serde_json::json!({ "error": { "code": 403, "message": message, "details": [{
+                "reason": "SERVICE_DISABLED",
+                "metadata": { "service": "run.googleapis.com", "consumer": consumer },
+            }]}});
+            let body = body.to_string();
+            Refusal::parse(StatusCode::FORBIDDEN, &HeaderMap::new(), body.as_bytes())
+        };
+        let theirs = off("projects/p", "it is disabled");
+        assert_eq!(theirs.blames_quota_project(), Some(Blame::Here));
+        let hint = theirs.hint().unwrap();
+        assert!(hint.contains("gcloud services enable run.googleapis.com --project=p"));
+        for none in [
+            off("projects/764086051850", "it is disabled"),
+            off(
+                "projects/q",
+                "it requires a quota project, which is not set",
+            ),
+        ] {
+            let hint = none.hint().unwrap();
+            assert!(hint.contains("set-quota-project"), "{hint}");
+        }
+        let denied =
+            r#"{"error":{"code":403,"message":"m","details":[{"reason":"USER_PROJECT_DENIED"}]}}"#;
+        let denied = Refusal::parse(StatusCode::FORBIDDEN, &HeaderMap::new(), denied.as_bytes());
+        assert_eq!(denied.blames_quota_project(), Some(Blame::Everywhere));
     }
 
     #[test]
