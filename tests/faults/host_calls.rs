@@ -73,6 +73,44 @@ pub(crate) const HOST_ROWS: &[Row] = &[
     )
     .after(HOST, Kind::Chunk, "", Fault::LostAnswer),
     row(
+        "host: objects.insert multipart, a spec",
+        HOST,
+        Kind::Insert,
+        "/specs/",
+        Scene::Spec,
+    ),
+    row(
+        "host: objects.get, a spec after a lost answer",
+        HOST,
+        Kind::Get,
+        "/specs/",
+        Scene::Spec,
+    )
+    .after(HOST, Kind::Insert, "/specs/", Fault::LostAnswer),
+    row(
+        "host: objects.get alt=media, a spec that is there",
+        HOST,
+        Kind::Media,
+        "/specs/",
+        Scene::Spec,
+    )
+    .after(HOST, Kind::Insert, "/specs/", Fault::DoneTwice),
+    row(
+        "host: objects.insert multipart, the plan",
+        HOST,
+        Kind::Insert,
+        "/plan.json",
+        Scene::Planned,
+    ),
+    row(
+        "host: objects.get, the plan after a lost answer",
+        HOST,
+        Kind::Get,
+        "/plan.json",
+        Scene::Planned,
+    )
+    .after(HOST, Kind::Insert, "/plan.json", Fault::LostAnswer),
+    row(
         "host: objects.insert multipart, the record",
         HOST,
         Kind::Insert,
@@ -80,12 +118,28 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         Scene::Small,
     ),
     row(
+        "host: objects.get, the record after a lost answer",
+        HOST,
+        Kind::Get,
+        "/run.json",
+        Scene::Small,
+    )
+    .after(HOST, Kind::Insert, "/run.json", Fault::LostAnswer),
+    row(
         "host: objects.insert multipart, a start",
         HOST,
         Kind::Insert,
         "/starts/",
         Scene::Small,
     ),
+    row(
+        "host: objects.get, a start after a lost answer",
+        HOST,
+        Kind::Get,
+        "/starts/",
+        Scene::Small,
+    )
+    .after(HOST, Kind::Insert, "/starts/", Fault::LostAnswer),
     row("host: jobs.run", HOST, Kind::JobsRun, "", Scene::Small),
     row(
         "host: executions.list, after a lost jobs.run",
@@ -148,22 +202,36 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         "host: objects.get alt=media, outputs",
         HOST,
         Kind::Media,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Object,
     ),
     row(
         "host: objects.get alt=media, large outputs",
         HOST,
         Kind::Media,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Large,
     ),
     row(
         "host: objects.delete, outputs",
         HOST,
         Kind::Delete,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Object,
+    ),
+    row(
+        "host: objects.get alt=media, a collected directory",
+        HOST,
+        Kind::Media,
+        ".KEY.0.tar.gz",
+        Scene::Collected,
+    ),
+    row(
+        "host: objects.delete, a collected directory",
+        HOST,
+        Kind::Delete,
+        ".KEY.0.tar.gz",
+        Scene::Collected,
     ),
     row(
         "host: tasks.list, of a lost task",
@@ -208,6 +276,13 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         Scene::Wait,
     ),
     row(
+        "host: objects.get alt=media, the plan, `wait`",
+        HOST,
+        Kind::Media,
+        "/plan.json",
+        Scene::PlannedWait,
+    ),
+    row(
         "host: objects.list, starts, `wait`",
         HOST,
         Kind::List,
@@ -239,7 +314,7 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         "host: objects.list, `rm`",
         HOST,
         Kind::List,
-        "runs/",
+        "prefix=runs/RUN/ ",
         Scene::Remove,
     ),
     row(
@@ -255,6 +330,34 @@ pub(crate) const HOST_ROWS: &[Row] = &[
         Kind::Delete,
         "/run.json",
         Scene::Remove,
+    ),
+    row(
+        "host: objects.list, runs, `gc`",
+        HOST,
+        Kind::List,
+        "prefix=runs/&",
+        Scene::Sweep,
+    ),
+    row(
+        "host: jobs.list, `gc`",
+        HOST,
+        Kind::JobsList,
+        "",
+        Scene::Sweep,
+    ),
+    row(
+        "host: executions.list, `gc`",
+        HOST,
+        Kind::ExecutionsList,
+        "",
+        Scene::Sweep,
+    ),
+    row(
+        "host: jobs.delete, `gc`",
+        HOST,
+        Kind::JobsDelete,
+        "",
+        Scene::Sweep,
     ),
     row(
         "host: objects.get alt=media, the settings, `init`",

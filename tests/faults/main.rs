@@ -1,9 +1,10 @@
-//! Every call, every fault: a real `sortie`, a real entrypoint, and between them and the emulator a proxy that breaks one
+//! Every call that has a row, every fault: a real `sortie`, a real entrypoint, and between them and the emulator a proxy that breaks one
 //! call. What came of each is `docs/faults.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod calls;
+mod counts;
 #[expect(dead_code, reason = "the end to end tests use more of it")]
 #[path = "../e2e/harness.rs"]
 mod harness;

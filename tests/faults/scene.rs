@@ -1,15 +1,15 @@
 //! What is done while something goes wrong, and what must have come of it.
 
+mod prepare;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
-use wire::bucket::{NewObject, Precondition};
 
 use crate::harness::{Done, wait_until};
-use crate::server::runtime;
 use crate::stage::{Stage, Watched, Way};
+use prepare::{LEFT_JOB, PLANNED, TEAM};
 
 /// More than an upload's first chunk.
 const MOST_NOISE: usize = 9_500_000;
@@ -41,6 +41,16 @@ pub(crate) enum Scene {
     Remove,
     /// `sortie wait` after `sortie run --detach`.
     Wait,
+    /// `sortie wait` after `sortie run --detach` of a run with a plan.
+    PlannedWait,
+    /// Tasks that run one after the other.
+    Planned,
+    /// A task that is described in an object of its own.
+    Spec,
+    /// A directory beside the outputs, as Claude Code's sessions are.
+    Collected,
+    /// `sortie gc`.
+    Sweep,
     /// `sortie init`.
     Init,
 }
@@ -49,7 +59,7 @@ impl Scene {
     /// Bytes of the input `data`.
     fn data(self) -> Vec<u8> {
         match self {
-            Self::Object => noise(400_000).to_vec(),
+            Self::Object | Self::Collected => noise(400_000).to_vec(),
             Self::Large => noise(6_000_000).to_vec(),
             Self::LargeInput => {
                 let mut bytes = noise(MOST_NOISE).to_vec();
@@ -63,7 +73,7 @@ impl Scene {
     /// What the command leaves in `output/copy`.
     fn copy(self) -> Vec<u8> {
         let mut copy = self.data();
-        if self == Self::LargeInput {
+        if matches!(self, Self::LargeInput | Self::Collected) {
             copy.truncate(1000);
         }
         copy
@@ -72,6 +82,7 @@ impl Scene {
     fn stdout(self) -> &'static str {
         match self {
             Self::Talking => "said\nmore\n",
+            Self::Collected => SAID,
             _ => "said\n",
         }
     }
@@ -80,15 +91,24 @@ impl Scene {
         match self {
             Self::Checkpoint | Self::Lost => 125,
             Self::Cancel => 130,
+            Self::Planned | Self::PlannedWait => 1,
             _ => 3,
         }
     }
 
     fn command(self, mark: &str) -> String {
-        let begin = format!("echo ran >> {mark}; echo said");
+        let begin = match self {
+            Self::Collected => format!("echo ran >> {mark}; printf '%s' '{SAID}'"),
+            _ => format!("echo ran >> {mark}; echo said"),
+        };
         let copy = "cp input/data output/copy";
         let end = match self {
             Self::LargeInput => "head -c 1000 input/data > output/copy; exit 3".to_owned(),
+            Self::Collected => {
+                "head -c 1000 input/data > output/copy; mkdir -p \"$CLAUDE_CONFIG_DIR/projects\"; \
+                cp input/data \"$CLAUDE_CONFIG_DIR/projects/session\"; exit 3"
+                    .to_owned()
+            }
             Self::Talking => format!("sleep 2.6; {copy}; echo more; exit 3"),
             Self::Checkpoint => format!("{copy}; sleep 4.5; kill -9 $PPID; sleep 60"),
             Self::Lost => format!("{copy}; sleep 1.7; kill -9 $PPID; sleep 60"),
@@ -100,28 +120,34 @@ impl Scene {
 
     /// What comes before the fault, without it.
     pub(crate) fn prepare(self, stage: &Stage<'_>) {
-        stage.machine.write("data", self.data());
-        match self {
-            Self::KnownInput => make_known(stage),
-            Self::Remove => {
-                let done = stage.enter(Way::Straight, &["run", "-q", "-o", "o", "--", "true"]);
-                done.code(0);
-            }
-            Self::Wait => {
-                let command = self.command(&stage.mark());
-                let words = ["run", "-d", "-i", "data", "--", "sh", "-c", &command];
-                stage.enter(Way::Straight, &words).code(0);
-            }
-            Self::Init => put_settings(stage),
-            _ => {}
-        }
+        prepare::prepare(self, stage);
+    }
+
+    /// So many tasks it has.
+    pub(crate) fn tasks(self) -> usize {
+        if self.is_planned() { 2 } else { 1 }
+    }
+
+    /// Whether its run is started before the case.
+    pub(crate) fn comes_back(self) -> bool {
+        matches!(self, Self::Wait | Self::PlannedWait)
+    }
+
+    /// Whether no container runs in it.
+    pub(crate) fn runs_nothing(self) -> bool {
+        matches!(self, Self::Remove | Self::Sweep | Self::Init)
+    }
+
+    fn is_planned(self) -> bool {
+        matches!(self, Self::Planned | Self::PlannedWait)
     }
 
     /// What is typed, results going to `out`.
     pub(crate) fn act(self, stage: &Stage<'_>, out: &str) -> Done {
         match self {
             Self::Remove => stage.enter(Way::Proxied, &["rm", &run_before(stage)]),
-            Self::Wait => self.come_back(stage, &run_before(stage), out),
+            Self::Wait | Self::PlannedWait => self.come_back(stage, &run_before(stage), out),
+            Self::Sweep => stage.enter(Way::Proxied, &["gc", "--older-than", "0s"]),
             Self::Init => {
                 let bucket = format!("gs://{}", stage.bucket);
                 stage.enter(Way::Proxied, &["init", &bucket])
@@ -139,10 +165,16 @@ impl Scene {
     }
 
     fn run(self, stage: &Stage<'_>, out: &str) -> Done {
+        if self == Self::Collected {
+            let words = ["claude", "--json", "-i", "data", "--out", out, "Go"];
+            return stage.enter(Way::Proxied, &words);
+        }
         let command = self.command(&stage.mark());
         let mut words = vec!["run", "--json", "-i", "data", "--out", out];
         match self {
             Self::Checkpoint | Self::Lost => words.extend(["--checkpoint", "1s"]),
+            Self::Planned => words.extend(PLANNED),
+            Self::Spec => words.extend(["--stdin", "many"]),
             Self::OwnJob => words.extend(["--cpu", "1", "--memory", "1Gi"]),
             _ => {}
         }
@@ -155,32 +187,88 @@ impl Scene {
 
     /// Whether all is as it must be: `Err` says what is not.
     pub(crate) fn check(self, stage: &Stage<'_>, done: &Done, out: &str) -> Result<(), String> {
-        if self == Self::Remove {
-            let left = stage.names("runs/");
-            return expect("exit code", &done.code, &Some(0)).and(expect(
-                "objects left",
-                &left,
-                &Vec::new(),
-            ));
+        match self {
+            Self::Remove | Self::Sweep => {
+                expect("exit code", &done.code, &Some(0))?;
+                expect("objects left", &stage.names("runs/"), &Vec::new())?;
+            }
+            Self::Init => {
+                expect("exit code", &done.code, &Some(0))?;
+                let text = std::fs::read_to_string(stage.machine.path("sortie.toml"));
+                let text = text.map_err(|error| format!("sortie.toml: {error}"))?;
+                expect("its project", &text.contains(TEAM), &true)?;
+            }
+            _ => {
+                expect("exit code", &done.code, &Some(self.code()))?;
+                self.check_stdout(stage, out)?;
+                self.check_outputs(stage, out)?;
+                if self == Self::Collected {
+                    self.each_file(stage, out, "sessions/session", &self.data())?;
+                }
+            }
         }
-        if self == Self::Init {
-            expect("exit code", &done.code, &Some(0))?;
-            let text = std::fs::read_to_string(stage.machine.path("sortie.toml"));
-            let text = text.map_err(|error| format!("sortie.toml: {error}"))?;
-            return expect("its project", &text.contains(TEAM), &true);
+        if self == Self::Sweep {
+            let job = stage.machine.text(LEFT_JOB);
+            expect("a job left", &stage.server.has_job(&job), &false)?;
         }
-        expect("exit code", &done.code, &Some(self.code()))?;
-        let read = |name: &str| std::fs::read(stage.machine.path(&format!("{out}/{name}")));
-        let stdout = read("stdout").map_err(|error| format!("stdout: {error}"))?;
-        expect("stdout", &*String::from_utf8_lossy(&stdout), self.stdout())?;
-        let copy = read("output/copy").map_err(|error| format!("output/copy: {error}"))?;
-        if copy == self.copy() {
-            Ok(())
-        } else {
-            Err(format!("the output has {} other bytes", copy.len()))
+        Ok(())
+    }
+
+    /// What the command said.
+    pub(crate) fn check_stdout(self, stage: &Stage<'_>, out: &str) -> Result<(), String> {
+        let name = match self {
+            Self::Collected => "events.jsonl",
+            _ => "stdout",
+        };
+        self.each_file(stage, out, name, self.stdout().as_bytes())
+    }
+
+    /// What the command left.
+    pub(crate) fn check_outputs(self, stage: &Stage<'_>, out: &str) -> Result<(), String> {
+        self.each_file(stage, out, "output/copy", &self.copy())
+    }
+
+    /// What is there of what the command said.
+    pub(crate) fn check_rest_of_stdout(self, stage: &Stage<'_>, out: &str) -> Result<(), String> {
+        let rest = stage.machine.text(&format!("{out}/stdout"));
+        if self.stdout().contains(&rest) {
+            return Ok(());
         }
+        Err(format!("stdout has what nobody said: {rest:?}"))
+    }
+
+    fn each_file(
+        self,
+        stage: &Stage<'_>,
+        out: &str,
+        name: &str,
+        expected: &[u8],
+    ) -> Result<(), String> {
+        for task in 0..self.tasks() {
+            let path = if self.is_planned() {
+                format!("{out}/{task}/{name}")
+            } else {
+                format!("{out}/{name}")
+            };
+            let read = std::fs::read(stage.machine.path(&path));
+            let read = read.map_err(|error| format!("{path}: {error}"))?;
+            if read != expected {
+                let begin = &read[..read.len().min(80)];
+                return Err(format!(
+                    "{path}: {} bytes instead of {}: {}",
+                    read.len(),
+                    expected.len(),
+                    String::from_utf8_lossy(begin)
+                ));
+            }
+        }
+        Ok(())
     }
 }
+
+/// What the program in Claude Code's place prints.
+const SAID: &str =
+    "{\"type\":\"result\",\"subtype\":\"success\",\"result\":\"said\",\"num_turns\":1}\n";
 
 pub(crate) fn expect<T: PartialEq + std::fmt::Debug + ?Sized>(
     what: &str,
@@ -210,46 +298,6 @@ fn interrupted(stage: &Stage<'_>, words: &[&str]) -> Done {
     let done = running.end();
     drop(watched);
     done
-}
-
-/// The input lies in the bucket, and its lifecycle's clock stands at the day before yesterday.
-fn make_known(stage: &Stage<'_>) {
-    let words = ["run", "-q", "-i", "data", "-o", "before", "--", "true"];
-    stage.enter(Way::Straight, &words).code(0);
-    let name = stage.names("inputs/").remove(0);
-    let old = Timestamp::now() - SignedDuration::from_hours(48);
-    let bucket = stage.bucket();
-    runtime().block_on(async {
-        let meta = bucket.stat(&name).await.unwrap();
-        let (_, bytes) = bucket.read(&name, 1 << 20).await.unwrap();
-        bucket.delete(&name, Some(meta.generation)).await.unwrap();
-        let object = NewObject {
-            content_type: "application/gzip",
-            metadata: meta.metadata,
-            custom_time: Some(old),
-            precondition: Precondition::Absent,
-        };
-        bucket.insert(&name, &object, bytes).await.unwrap();
-    });
-}
-
-/// The project that the kit's settings name.
-const TEAM: &str = "the-teams-own";
-
-fn put_settings(stage: &Stage<'_>) {
-    let settings = serde_json::json!({
-        "format": 1, "project": TEAM, "region": "us-central1", "bucket": stage.bucket, "environments": {},
-    });
-    let object = NewObject {
-        content_type: "application/json",
-        metadata: std::collections::BTreeMap::new(),
-        custom_time: None,
-        precondition: Precondition::Absent,
-    };
-    let json = bytes::Bytes::from(settings.to_string());
-    let bucket = stage.bucket();
-    let put = bucket.insert(wire::names::SETTINGS, &object, json);
-    runtime().block_on(put).unwrap();
 }
 
 /// Bytes that no compression makes less.

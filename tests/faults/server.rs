@@ -10,6 +10,8 @@ use tokio::runtime::Runtime;
 pub(crate) const TOKEN: &str = "the-owner's";
 pub(crate) const PROJECT: &str = "a-project";
 pub(crate) const REGION: &str = "us-central1";
+/// What Claude Code is known by.
+const SECRET: &str = "ANTHROPIC_API_KEY";
 const ACCOUNT: &str = "task@a-project.iam.gserviceaccount.com";
 
 /// Where proxies and the emulator live.
@@ -46,11 +48,20 @@ impl Server {
             .unwrap();
         let (address, metadata) = (emulator.address(), emulator.metadata_address());
         runtime().spawn(emulator.serve(std::future::pending()));
-        Self {
+        let server = Self {
             address: address.to_string(),
             metadata: metadata.to_string(),
             state,
-        }
+        };
+        server.make_secret();
+        server
+    }
+
+    fn make_secret(&self) {
+        let base = format!("http://{}/v1/projects/{PROJECT}/secrets", self.address);
+        Self::ask(format!("{base}?secretId={SECRET}"), Some(&json!({})));
+        let version = json!({ "payload": { "data": "YS1rZXk=" } });
+        Self::ask(format!("{base}/{SECRET}:addVersion"), Some(&version));
     }
 
     pub(crate) fn make_bucket(&self, name: &str) {
@@ -67,10 +78,21 @@ impl Server {
             "containers": [{
                 "image": "an/image",
                 "command": command,
+                "env": [{ "name": SECRET, "valueSource": { "secretKeyRef": { "secret": SECRET, "version": "latest" } } }],
                 "resources": { "limits": { "cpu": "2", "memory": "4Gi" } },
             }],
         }}});
         self.cloud_run(&format!("/jobs?jobId={job}"), Some(&definition));
+    }
+
+    pub(crate) fn has_job(&self, job: &str) -> bool {
+        let path = format!("/v2/projects/{PROJECT}/locations/{REGION}/jobs/{job}");
+        let url = format!("http://{}{path}", self.address);
+        runtime().block_on(async {
+            let http = wire::api::http_client().unwrap();
+            let answer = http.get(url).bearer_auth(TOKEN).send().await.unwrap();
+            answer.status() == 200
+        })
     }
 
     /// The environments of all executions of a job, `-` of all.

@@ -1,11 +1,13 @@
 //! One case's own world: a user's machine, a bucket, a job, a proxy before everything.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wire::api::{Api, RetryConfig, http_client};
 use wire::bucket::{Bucket, List};
+use wire::contract::{Document, Start};
 use wire::token::{StaticToken, Token, Tokens};
 
 use crate::harness::{Done, Machine, SORTIE, Typed, signal};
@@ -48,7 +50,8 @@ impl<'a> Stage<'a> {
         server.make_bucket(&bucket);
         let script = format!(
             "export STORAGE_EMULATOR_HOST=http://{storage} GCE_METADATA_HOST={metadata} SORTIE_HASTE={HASTE} \
-             SORTIE_WORKSPACE=$(mktemp -d {}/task.XXXXXX); exec {SORTIE} entrypoint",
+             PATH={}:$PATH SORTIE_WORKSPACE=$(mktemp -d {}/task.XXXXXX); exec {SORTIE} entrypoint",
+            machine.work().display(),
             machine.home().display()
         );
         let command = ["/bin/sh", "-c", &script].map(str::to_owned);
@@ -74,6 +77,8 @@ impl<'a> Stage<'a> {
         let endpoint = format!("http://{at}");
         self.machine
             .sortie(words)
+            // What is one user's is no other case's.
+            .env("USER", &self.job)
             .env("SORTIE_PROJECT", PROJECT)
             .env("SORTIE_REGION", REGION)
             .env("SORTIE_BUCKET", &self.bucket)
@@ -103,12 +108,27 @@ impl<'a> Stage<'a> {
         mark.lines().count()
     }
 
-    /// What was started with this bucket's starts.
-    pub(crate) fn started(&self) -> Vec<String> {
+    /// What was started with this bucket's starts, `before` the case or in it.
+    pub(crate) fn started(&self, before: bool) -> Vec<String> {
         let begin = format!("gs://{}/", self.bucket);
-        let mut all = self.server.executions(&self.job);
-        all.retain(|run| run.starts_with(&begin));
-        all
+        let earlier = straight(&self.job);
+        let mut jobs = self.used_jobs();
+        jobs.retain(|job| (*job == earlier) == before);
+        let all = jobs.iter().flat_map(|job| self.server.executions(job));
+        all.filter(|run| run.starts_with(&begin)).collect()
+    }
+
+    /// The jobs that the bucket's starts name.
+    pub(crate) fn used_jobs(&self) -> Vec<String> {
+        let mut names = self.names("runs/");
+        names.retain(|name| name.contains("/starts/"));
+        let bucket = self.bucket();
+        let job = |name: &String| {
+            let read = runtime().block_on(bucket.read(name, 1 << 20));
+            Start::from_json(&read.unwrap().1).unwrap().job
+        };
+        let jobs: BTreeSet<String> = names.iter().map(job).collect();
+        jobs.into_iter().collect()
     }
 
     /// The bucket, past the proxy.

@@ -32,6 +32,21 @@ pub(crate) const TASK_ROWS: &[Row] = &[
     )
     .after(TASK, Kind::Insert, "/claims/", Fault::LostAnswer),
     row(
+        "task: objects.get alt=media, the claim of a twin",
+        TASK,
+        Kind::Media,
+        "/claims/",
+        Scene::Small,
+    )
+    .after(Side::Host, Kind::JobsRun, "", Fault::DoneTwice),
+    row(
+        "task: objects.get alt=media, a spec",
+        TASK,
+        Kind::Media,
+        "/specs/",
+        Scene::Spec,
+    ),
+    row(
         "task: objects.get alt=media, a pack",
         TASK,
         Kind::Media,
@@ -53,6 +68,14 @@ pub(crate) const TASK_ROWS: &[Row] = &[
         Scene::Talking,
     ),
     row(
+        "task: objects.get, a log chunk after a lost answer",
+        TASK,
+        Kind::Get,
+        "/logs/",
+        Scene::Talking,
+    )
+    .after(TASK, Kind::Insert, "/logs/", Fault::LostAnswer),
+    row(
         "task: objects.insert multipart, a checkpoint",
         TASK,
         Kind::Insert,
@@ -60,17 +83,33 @@ pub(crate) const TASK_ROWS: &[Row] = &[
         Scene::Checkpoint,
     ),
     row(
+        "task: objects.get, a checkpoint after a lost answer",
+        TASK,
+        Kind::Get,
+        "/checkpoints/",
+        Scene::Checkpoint,
+    )
+    .after(TASK, Kind::Insert, "/checkpoints/", Fault::LostAnswer),
+    row(
         "task: objects.insert multipart, outputs",
         TASK,
         Kind::Insert,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Object,
     ),
+    row(
+        "task: objects.get, outputs after a lost answer",
+        TASK,
+        Kind::Get,
+        ".KEY.tar.gz",
+        Scene::Object,
+    )
+    .after(TASK, Kind::Insert, ".KEY.tar.gz", Fault::LostAnswer),
     row(
         "task: resumable start, outputs",
         TASK,
         Kind::ResumableStart,
-        "/outputs/",
+        ".KEY.tar.gz",
         Scene::Large,
     ),
     row(
@@ -95,6 +134,21 @@ pub(crate) const TASK_ROWS: &[Row] = &[
         Scene::Large,
     )
     .after(TASK, Kind::Chunk, "", Fault::LostAnswer),
+    row(
+        "task: objects.insert multipart, a collected directory",
+        TASK,
+        Kind::Insert,
+        ".KEY.0.tar.gz",
+        Scene::Collected,
+    ),
+    row(
+        "task: objects.get, a collected directory after a lost answer",
+        TASK,
+        Kind::Get,
+        ".KEY.0.tar.gz",
+        Scene::Collected,
+    )
+    .after(TASK, Kind::Insert, ".KEY.0.tar.gz", Fault::LostAnswer),
     row(
         "task: objects.insert multipart, the report",
         TASK,

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::calls::Row;
+use crate::calls::{Row, known_calls};
+use crate::counts::Counts;
 use crate::harness::Done;
 use crate::proxy::{Fault, Kind, Rule};
 use crate::scene::{Scene, expect};
@@ -20,10 +21,12 @@ pub(crate) enum Outcome {
     AgainDoesIt,
     /// A task that failed with a clear reason; the same command again does it.
     TaskFailed,
-    /// The result is right, but for bytes of the log, which is said.
-    LogLost,
+    /// The result is right, but for bytes of the log or a collected directory, which is said.
+    PartLost,
     /// The run goes on to its own end, which is said.
     GoesOn,
+    /// What could not be removed stays, which is said; the same command again removes it.
+    Stays,
 }
 
 impl Outcome {
@@ -33,8 +36,9 @@ impl Outcome {
             Self::WaitBringsIt => "W",
             Self::AgainDoesIt => "A",
             Self::TaskFailed => "T",
-            Self::LogLost => "L",
+            Self::PartLost => "L",
             Self::GoesOn => "G",
+            Self::Stays => "S",
         }
     }
 }
@@ -53,15 +57,12 @@ pub(crate) fn play(server: &Server, row: &Row, fault: Fault) -> Result<Verdict, 
     let stage = Stage::set(server, rules.collect());
     row.scene.prepare(&stage);
     let done = row.scene.act(&stage, "o");
-    let struck = stage.proxy.has_struck();
-    let judged = judge(&stage, row, fault, &done);
-    let judged = judged.and_then(|verdict| {
-        let met = if struck {
-            Ok(())
-        } else {
-            Err("the call was never made".to_owned())
-        };
-        met.map(|()| verdict)
+    let struck = stage.proxy.strikes();
+    let judged = judge(&stage, row, fault, &done).and_then(|verdict| {
+        expect("the call was made", &struck, &true)?;
+        let unnamed = stage.proxy.asked_besides(&known_calls());
+        expect("calls without a row", &unnamed, &Vec::new())?;
+        Ok(verdict)
     });
     judged.map_err(|why| {
         format!(
@@ -83,7 +84,8 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         return Ok(verdict(Outcome::AsIfNothing, String::new()));
     }
     let wrong = right.unwrap_err();
-    if let Some(verdict) = told(scene, done) {
+    if let Some(verdict) = told(stage, scene, done)? {
+        nothing_doubled(stage, row, fault)?;
         return Ok(verdict);
     }
     if done.code != Some(125) {
@@ -97,52 +99,96 @@ fn judge(stage: &Stage<'_>, row: &Row, fault: Fault, done: &Done) -> Result<Verd
         return Err("it says nothing of why".to_owned());
     }
     stage.proxy.relent();
-    if let Some(run) = last["run"].as_str().filter(|_| last["event"] == "error") {
-        let back = scene.come_back(stage, run, "o2");
-        not_broken(&back)?;
-        if scene.check(stage, &back, "o2").is_ok() {
-            nothing_doubled(stage, row, fault)?;
-            return Ok(verdict(Outcome::WaitBringsIt, said));
-        }
-        if stage.ran() > 0 {
-            let wrong = scene.check(stage, &back, "o2").unwrap_err();
+    let waited = last["run"].as_str().filter(|_| last["event"] == "error");
+    let outcome = match waited {
+        Some(run) if wait_brings_it(stage, row, fault, run)? => Outcome::WaitBringsIt,
+        _ => again(stage, row, fault, &last)?,
+    };
+    Ok(verdict(outcome, said))
+}
+
+/// Whether `sortie wait` does, now that nothing goes wrong; where the command ran it must.
+fn wait_brings_it(stage: &Stage<'_>, row: &Row, fault: Fault, run: &str) -> Result<bool, String> {
+    let back = row.scene.come_back(stage, run, "o2");
+    not_broken(&back)?;
+    match row.scene.check(stage, &back, "o2") {
+        Ok(()) => nothing_doubled(stage, row, fault).map(|()| true),
+        Err(_) if stage.ran() == 0 => Ok(false),
+        Err(wrong) => {
             let shown = String::from_utf8_lossy(&back.stdout);
-            return Err(format!(
-                "`wait` brings nothing of a run that ran: {wrong}\n{shown}\n{}\n---",
-                back.stderr
-            ));
+            let stderr = &back.stderr;
+            Err(format!(
+                "`wait` brings nothing of a run that ran: {wrong}\n{shown}\n{stderr}\n---"
+            ))
         }
     }
+}
+
+/// The same command, now that nothing goes wrong.
+fn again(stage: &Stage<'_>, row: &Row, fault: Fault, last: &Value) -> Result<Outcome, String> {
+    let scene = row.scene;
     let failed = last["event"] == "result" || !last["run"].is_null();
-    let before = stage.ran();
-    let came_back = scene == Scene::Wait;
+    let outcome = if scene.comes_back() {
+        Outcome::WaitBringsIt
+    } else if failed {
+        Outcome::TaskFailed
+    } else {
+        Outcome::AgainDoesIt
+    };
+    let mut expected = Counts::default();
+    if outcome == Outcome::TaskFailed {
+        expected = Counts::of_failed(row, fault);
+    }
+    if !scene.runs_nothing() && !scene.comes_back() {
+        expect("what came of it", &Counts::of(stage, scene), &expected)?;
+    }
     let again = scene.act(stage, "o3");
     not_broken(&again)?;
     scene
         .check(stage, &again, "o3")
         .map_err(|why| format!("even without a fault: {why}\n{}\n---", again.stderr))?;
-    let outcome = if came_back {
-        Outcome::WaitBringsIt
-    } else if failed {
-        Outcome::TaskFailed
-    } else {
-        expect("a second execution", &(stage.started().len() > 1), &false)?;
-        expect("runs of a command that was never started", &before, &0)?;
-        Outcome::AgainDoesIt
-    };
-    Ok(verdict(outcome, said))
+    if !scene.runs_nothing() {
+        expected += Counts::of_whole(scene);
+        expect("what came of all", &Counts::of(stage, scene), &expected)?;
+    }
+    Ok(outcome)
 }
 
-/// What is not as it must be, and is said to be so.
-fn told(scene: Scene, done: &Done) -> Option<Verdict> {
+/// What is not as it must be, and is said to be so; all else of it is right.
+fn told(stage: &Stage<'_>, scene: Scene, done: &Done) -> Result<Option<Verdict>, String> {
     let stdout = String::from_utf8_lossy(&done.stdout);
     let says = |words: &str| stdout.lines().find(|line| line.contains(words));
     let (outcome, words) = match (scene, done.code) {
-        (Scene::Talking, Some(3)) => (Outcome::LogLost, says("were lost")),
+        (Scene::Talking, Some(3)) => (Outcome::PartLost, says("bytes of `stdout` were lost")),
+        (Scene::Collected, Some(3)) => (Outcome::PartLost, says("[\"`sessions`: ")),
         (Scene::Cancel, Some(0)) => (Outcome::GoesOn, says("the cancel did not go through")),
-        _ => return None,
+        (Scene::Sweep, Some(0)) => (
+            Outcome::Stays,
+            done.stderr.lines().find(|line| line.contains(" stays: ")),
+        ),
+        _ => return Ok(None),
     };
-    words.map(|words| verdict(outcome, words.to_owned()))
+    let Some(words) = words else {
+        return Ok(None);
+    };
+    match outcome {
+        Outcome::PartLost | Outcome::GoesOn => {
+            // Of a log that has lost bytes what is left is right.
+            if scene == Scene::Talking {
+                scene.check_rest_of_stdout(stage, "o")?;
+            } else {
+                scene.check_stdout(stage, "o")?;
+            }
+            scene.check_outputs(stage, "o")?;
+        }
+        _ => {
+            stage.proxy.relent();
+            let again = scene.act(stage, "o3");
+            not_broken(&again)?;
+            scene.check(stage, &again, "o3")?;
+        }
+    }
+    Ok(Some(verdict(outcome, words.to_owned())))
 }
 
 fn verdict(outcome: Outcome, said: String) -> Verdict {
@@ -159,36 +205,18 @@ fn not_broken(done: &Done) -> Result<(), String> {
     Ok(())
 }
 
-/// The command ran once, however many executions there are; and there are no more of them than were asked for.
+/// The command ran once a task, however many executions there are; and there are no more of them than were asked for.
 fn nothing_doubled(stage: &Stage<'_>, row: &Row, fault: Fault) -> Result<(), String> {
-    if matches!(row.scene, Scene::Remove | Scene::Init) {
+    if row.scene.runs_nothing() {
         return Ok(());
     }
-    expect("times that the command ran", &stage.ran(), &1)?;
-    if matches!(row.scene, Scene::OwnJob | Scene::Wait) {
-        return Ok(());
+    let mut expected = Counts::of_whole(row.scene);
+    let played = [Some((row.call, fault)), row.after];
+    let mut played = played.iter().flatten();
+    if played.any(|(call, fault)| call.kind == Kind::JobsRun && *fault == Fault::DoneTwice) {
+        expected.executions += 1;
     }
-    let asked = usize::from(row.call.kind == Kind::JobsRun && fault == Fault::DoneTwice);
-    expect("executions", &stage.started().len(), &(1 + asked))?;
-    expect(
-        "reports",
-        &reports(stage),
-        &usize::from(!is_lost(row.scene)),
-    )
-}
-
-fn is_lost(scene: Scene) -> bool {
-    matches!(scene, Scene::Lost | Scene::Checkpoint)
-}
-
-fn reports(stage: &Stage<'_>) -> usize {
-    let names = stage.names("runs/");
-    let started = stage.started();
-    let of_case = |name: &&String| {
-        let run = name.split('/').nth(1).unwrap_or_default();
-        name.contains("/reports/") && started.iter().any(|start| start.contains(run))
-    };
-    names.iter().filter(of_case).count()
+    expect("what came of it", &Counts::of(stage, row.scene), &expected)
 }
 
 fn last_line(done: &Done) -> Value {

@@ -41,6 +41,27 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// A request that has come.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) side: Side,
+    kind: Kind,
+    subject: String,
+    /// As a person reads it.
+    pub(super) line: String,
+}
+
+impl Seen {
+    pub(super) fn new(side: Side, request: &Request) -> Self {
+        Self {
+            side,
+            kind: kind(request),
+            subject: request.subject(),
+            line: format!("{side:?} {}", request.line()),
+        }
+    }
+}
+
 /// A method, and what it is about: words of the target or of what the body begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -50,8 +71,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn is(&self, side: Side, request: &Request) -> bool {
-        side == self.side && kind(request) == self.kind && request.subject().contains(self.about)
+    pub(super) fn is(&self, request: &Seen) -> bool {
+        let Seen { side, kind, .. } = request;
+        *side == self.side && *kind == self.kind && request.subject.contains(self.about)
     }
 }
 
@@ -82,7 +104,7 @@ impl Kind {
     }
 }
 
-pub(super) fn kind(request: &Request) -> Kind {
+fn kind(request: &Request) -> Kind {
     let path = request.path();
     if path.contains("/computeMetadata/") {
         return Kind::Token;

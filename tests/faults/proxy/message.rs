@@ -1,5 +1,6 @@
 //! HTTP/1.1 as far as these clients and servers speak it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use percent_encoding::percent_decode_str;
@@ -81,11 +82,19 @@ impl Request {
         format!("{} {} {range}", self.method, self.target)
     }
 
-    /// Words that say what it is about.
+    /// Words that say what it is about. A run's id is `RUN` there, a key or a digest `KEY`.
     pub(super) fn subject(&self) -> String {
         let target = percent_decode_str(&self.target).decode_utf8_lossy();
-        let glance = &self.body[..self.body.len().min(GLANCE)];
-        format!("{target} {}", String::from_utf8_lossy(glance))
+        let mut glance = &self.body[..self.body.len().min(GLANCE)];
+        // What is said of an object, and not what it says: a report may tell of other objects.
+        if self.target.contains("uploadType=multipart")
+            && let Some(end) = find(glance.get(2..).unwrap_or_default(), b"\r\n--")
+        {
+            glance = &glance[..end + 2];
+        }
+        let text = format!("{target} {}", String::from_utf8_lossy(glance));
+        let pieces = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+        pieces.map(without_id).collect()
     }
 
     /// Passes it on, over a connection of its own, and reads the whole answer.
@@ -170,6 +179,21 @@ impl Answer {
         }
         bytes
     }
+}
+
+/// A word, and perhaps one character after it.
+fn without_id(piece: &str) -> Cow<'_, str> {
+    let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let is_of =
+        |length: usize, fits: fn(u8) -> bool| word.len() == length && word.bytes().all(fits);
+    let after = &piece[word.len()..];
+    if is_of(26, |b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
+        return format!("RUN{after}").into();
+    }
+    if is_of(32, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return format!("KEY{after}").into();
+    }
+    piece.into()
 }
 
 pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -5,6 +5,7 @@ mod call;
 mod fault;
 mod message;
 
+use call::Seen;
 pub(crate) use call::{Call, Kind, Side};
 pub(crate) use fault::Fault;
 
@@ -17,6 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// For so long nobody listens after [`Fault::Refuse`].
 const DOWN: Duration = Duration::from_millis(200);
+
+/// A call may come so long after sortie has ended.
+const LATE: Duration = Duration::from_secs(5);
 
 /// What is done to which calls.
 #[derive(Debug, Clone)]
@@ -46,7 +50,7 @@ impl Rule {
 pub(crate) struct Proxy {
     address: Ipv4Addr,
     rules: Arc<Mutex<Vec<Rule>>>,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Proxy {
@@ -71,14 +75,31 @@ impl Proxy {
         self.rules.lock().unwrap().clear();
     }
 
-    /// Whether every rule has met its call.
-    pub(crate) fn has_struck(&self) -> bool {
-        self.rules.lock().unwrap().iter().all(|rule| rule.met > 0)
+    /// Whether every rule meets its call: a twin that nobody waits for may still be on its way.
+    pub(crate) fn strikes(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            let met = self.rules.lock().unwrap().iter().all(|rule| rule.met > 0);
+            if met || begun.elapsed() > LATE {
+                return met;
+            }
+            std::thread::sleep(DOWN);
+        }
     }
 
     /// What it was asked, in order, with what it did.
     pub(crate) fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+        let seen = self.seen.lock().unwrap();
+        seen.iter().map(|seen| seen.line.clone()).collect()
+    }
+
+    /// What it was asked that is none of these calls.
+    pub(crate) fn asked_besides(&self, calls: &[Call]) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let others = seen
+            .iter()
+            .filter(|seen| !calls.iter().any(|call| call.is(seen)));
+        others.map(|seen| seen.line.clone()).collect()
     }
 
     async fn serve(self, mut listener: TcpListener, at: SocketAddr, server: String, side: Side) {
@@ -123,10 +144,11 @@ impl Proxy {
     }
 
     fn decide(&self, side: Side, request: &message::Request) -> Option<Fault> {
+        let mut seen = Seen::new(side, request);
         let mut rules = self.rules.lock().unwrap();
         let mut fault = None;
         for rule in rules.iter_mut() {
-            if rule.call.is(side, request) {
+            if rule.call.is(&seen) {
                 rule.met += 1;
                 let since = *rule.since.get_or_insert_with(Instant::now);
                 let strikes = rule.met == 1 || since.elapsed() < rule.fault.lasts();
@@ -135,9 +157,10 @@ impl Proxy {
                 }
             }
         }
-        let did = fault.map_or(String::new(), |fault| format!(" <- {}", fault.name()));
-        let line = format!("{side:?} {}{did}", request.line());
-        self.seen.lock().unwrap().push(line);
+        if let Some(fault) = fault {
+            seen.line = format!("{} <- {}", seen.line, fault.name());
+        }
+        self.seen.lock().unwrap().push(seen);
         fault
     }
 }
