@@ -101,7 +101,7 @@ async fn each(
         let bucket = subject.behind(&proxy, RETRY, IDLE).await;
         let done = work(&bucket, &name).await;
         let case = format!("{kind:?} × {}", fault.name());
-        assert!(proxy.has_struck(), "{case}: {:?}", proxy.seen());
+        assert!(proxy.strikes(), "{case}: {:?}", proxy.seen());
         let known = EXCEPTIONS
             .iter()
             .find(|(who, of, which, _)| *who == server && *of == kind && which.contains(&fault));
