@@ -117,8 +117,10 @@ impl Default for Opener {
 }
 
 impl Opener {
-    /// What is in a whole member, into `out`; at the most [`BLOCK`] bytes.
-    pub(crate) fn open(&mut self, member: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    /// What is in a whole member, at the beginning of `out`; how many bytes, at the most [`BLOCK`].
+    ///
+    /// `out` is made once, and not for each member: many of them may be empty.
+    pub(crate) fn open(&mut self, member: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
         let damaged = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
         out.resize(BLOCK, 0);
         let opened = self.0.gzip_decompress(member, out);
@@ -126,10 +128,9 @@ impl Opener {
             DecompressionError::BadData => damaged("corrupt gzip stream"),
             DecompressionError::InsufficientSpace => damaged("a member of a gzip is too large"),
         })?;
-        out.truncate(length);
-        // It must end where it says that it does.
-        if member.ends_with(&trailer(out)) {
-            return Ok(());
+        // What comes between its end and where it says that it ends is passed over, but not its trailer.
+        if member.ends_with(&trailer(&out[..length])) {
+            return Ok(length);
         }
         Err(damaged("a member of a gzip is shorter than it says"))
     }

@@ -364,3 +364,43 @@ fn a_task_that_is_started_again_for_its_inputs_shows_its_output() {
         .code(0)
         .prints("x\n");
 }
+
+/// A copy of the first start under the last number there is, after which no other would come.
+#[test]
+fn a_start_beyond_all_others_is_none() {
+    let state = tempfile::tempdir().unwrap();
+    let platform = Platform::start(state.path(), |container| async move {
+        let (objects, bucket) = begin(&container).await;
+        if objects.attempt.start == 0 {
+            let (_, json) = bucket.read(&objects.run.start(0), 1 << 20).await.unwrap();
+            let mut start: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            start["start"] = u32::MAX.into();
+            let (name, json) = (objects.run.start(u32::MAX), start.to_string());
+            let planted = bucket.insert(&name, &new_object(), json.into()).await;
+            planted.unwrap();
+        }
+        write_report(&objects, &bucket, 0).await
+    });
+    let machine = Machine::new();
+    let words = [
+        "run",
+        "-q",
+        "--detach",
+        "-n",
+        "2",
+        "--parallel",
+        "1",
+        "--",
+        "true",
+    ];
+    let done = platform.sortie(&machine, words).enter().code(0);
+    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    wait_until("the first task has ended", || {
+        let executions = platform.executions();
+        executions
+            .iter()
+            .any(|execution| execution["completionTime"].is_string())
+    });
+    platform.sortie(&machine, ["wait", &run]).enter().code(0);
+    assert_eq!(platform.executions().len(), 2);
+}

@@ -16,6 +16,7 @@ pub struct Gunzip<R: Read> {
     opener: Opener,
     member: Vec<u8>,
     block: Vec<u8>,
+    filled: usize,
     at: usize,
 }
 
@@ -47,6 +48,7 @@ impl<R: Read> Gunzip<R> {
             opener: Opener::default(),
             member: Vec::new(),
             block: Vec::new(),
+            filled: 0,
             at: 0,
         }
     }
@@ -71,7 +73,7 @@ impl<R: Read> Gunzip<R> {
         if self.member.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.opener.open(&self.member, &mut self.block)?;
+        self.filled = self.opener.open(&self.member, &mut self.block)?;
         self.member.clear();
         self.at = 0;
         self.source = Source::Members { gzip, some: true };
@@ -89,8 +91,8 @@ impl<R: Read> Gunzip<R> {
 impl<R: Read> Read for Gunzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.at < self.block.len() {
-                let count = (&self.block[self.at..]).read(buffer)?;
+            if self.at < self.filled {
+                let count = (&self.block[self.at..self.filled]).read(buffer)?;
                 self.at += count;
                 return Ok(count);
             }

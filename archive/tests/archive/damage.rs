@@ -128,6 +128,13 @@ fn members_of_ours_and_of_strangers_may_follow_each_other() {
 }
 
 #[test]
+fn members_of_nothing_are_passed_over() {
+    let whole = unpack(Policy::input(None), &gzip(&sample())).unwrap();
+    let many = [gzip(b"").repeat(20_000), gzip(&sample())].concat();
+    assert_eq!(unpack(Policy::input(None), &many).unwrap(), whole);
+}
+
+#[test]
 fn a_member_that_lies_about_its_length_is_damaged() {
     let good = gzip(&sample());
     let length = u32::from_le_bytes(good[16..20].try_into().unwrap());

@@ -113,9 +113,10 @@ impl<'a> Course<'a> {
     /// Takes over what another sortie, that drives the same run, has started since.
     pub(super) async fn learn_starts(&mut self) -> Result<(), Error> {
         let starts = read_starts(self.session, &self.record).await?;
-        let starts: Vec<Start> = starts.into_iter().map(|(start, _)| start).collect();
+        let (starts, written): (Vec<Start>, Vec<_>) = starts.into_iter().unzip();
         let executions = find_executions(self.session, &self.record, &starts).await?;
-        for (start, executions) in starts.into_iter().zip(executions) {
+        let known = written.into_iter().zip(executions);
+        for (start, (written, executions)) in starts.into_iter().zip(known) {
             if start.start < self.next_start || !self.plan.has_made(&start) {
                 continue;
             }
@@ -129,7 +130,9 @@ impl<'a> Course<'a> {
                 }
             }
             self.next_start = start.start + 1;
-            self.flights.extend(adopt(start, executions, true));
+            let may_be_asked_for = is_recent(self.run(), written);
+            self.flights
+                .extend(adopt(start, executions, may_be_asked_for));
         }
         // Only a start that was written after the look for the inputs proves anything of them.
         self.inputs_seen = self.inputs_seen.map(|_| self.next_start);

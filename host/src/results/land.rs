@@ -61,11 +61,14 @@ impl Place<'_> {
         landed.filter(|landed| landed.is(report.attempt))
     }
 
-    /// Whether what lies there is as good as a landing of the same report; one without its outputs is no reason to give
-    /// up one with them.
-    fn knows_as_much(&self, report: &Report, usable: bool) -> bool {
+    /// Whether what lies there is as good as a landing of the same report; one without its outputs, or
+    /// some of the rest, is no reason to give up one with them.
+    fn knows_as_much(&self, report: &Report, usable: bool, lost: &[String]) -> bool {
         let landed = self.landed(report);
-        landed.is_some_and(|landed| landed.outputs_problem.is_none() || !usable)
+        landed.is_some_and(|landed| {
+            (landed.outputs_problem.is_none() || !usable)
+                && (landed.lost.is_empty() || !lost.is_empty())
+        })
     }
 
     /// Whether an attempt's report lies there: it says more than that there is none.
@@ -150,7 +153,7 @@ pub async fn land(
     if let (true, Archive::Object { generation, .. }) = (usable, &report.outputs.archive) {
         done.push((objects.outputs(), *generation));
     }
-    let knows_more = |_: &Path| place.knows_as_much(&report, usable);
+    let knows_more = |_: &Path| place.knows_as_much(&report, usable, &lost);
     if !tail.settle(!done.is_empty(), knows_more)?
         && let Some(landed) = place.landed(&report)
     {
@@ -437,7 +440,10 @@ mod tests {
             "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:01Z",
         });
         let report: Report = serde_json::from_value(report).unwrap();
-        assert!(!place.knows_as_much(&report, true), "nothing lies there");
+        assert!(
+            !place.knows_as_much(&report, true, &[]),
+            "nothing lies there"
+        );
         for (problem, usable, known) in [
             (None, true, true),
             (None, false, true),
@@ -445,9 +451,16 @@ mod tests {
             (Some("damaged"), false, true),
         ] {
             write_report(target.path(), &report, problem, &[]).unwrap();
-            assert_eq!(place.knows_as_much(&report, usable), known, "{problem:?}");
+            assert_eq!(
+                place.knows_as_much(&report, usable, &[]),
+                known,
+                "{problem:?}"
+            );
         }
-        write_report(target.path(), &report, None, &["a piece".to_owned()]).unwrap();
+        let piece = ["a piece".to_owned()];
+        write_report(target.path(), &report, None, &piece).unwrap();
+        assert!(!place.knows_as_much(&report, true, &[]));
+        assert!(place.knows_as_much(&report, true, &piece));
         assert_eq!(place.landed(&report).unwrap().lost, ["a piece"]);
     }
 }

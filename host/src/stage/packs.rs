@@ -39,12 +39,21 @@ pub(super) struct Planned {
     pub(super) known: Option<Digest>,
 }
 
+/// A block that is being compressed; given up when this is dropped.
+struct Pressing(JoinHandle<Result<Block, Error>>);
+
+impl Drop for Pressing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A tar that is held.
 enum Held {
     /// As it was read.
     Raw(Vec<Block>),
     /// Being compressed already.
-    Pressing(Vec<JoinHandle<Result<Block, Error>>>),
+    Pressing(Vec<Pressing>),
 }
 
 /// What became of one.
@@ -224,9 +233,9 @@ impl<D: Destination> Packs<D> {
         }
     }
 
-    fn press(&self, block: Block) -> JoinHandle<Result<Block, Error>> {
+    fn press(&self, block: Block) -> Pressing {
         let machine = self.machine.clone();
-        tokio::spawn(async move { machine.press(block).await })
+        Pressing(tokio::spawn(async move { machine.press(block).await }))
     }
 
     fn again(&self, pack: &Planned, digest: &Digest) -> Again {
@@ -247,13 +256,11 @@ impl<D: Destination> Packs<D> {
     }
 }
 
-async fn gather(
-    pressing: Vec<JoinHandle<Result<Block, Error>>>,
-) -> Result<Vec<bytes::Bytes>, Error> {
+async fn gather(pressing: Vec<Pressing>) -> Result<Vec<bytes::Bytes>, Error> {
     let mut gathered = Gather::default();
     let mut body = Vec::new();
-    for pressed in pressing {
-        let pressed = pressed.await;
+    for mut pressed in pressing {
+        let pressed = (&mut pressed.0).await;
         let pressed =
             pressed.map_err(|error| Error::local("a worker thread broke down", error))??;
         body.extend(gathered.push(pressed));
