@@ -288,6 +288,13 @@ async fn plant(objects: &AttemptObjects, bucket: &Bucket, text: String) {
     planted.unwrap();
 }
 
+/// Starts a run of two tasks, one after the other, and does not wait for it; its name.
+fn leave_two_in_turn(platform: &Platform, machine: &Machine) -> String {
+    let words = "run -q --detach -n 2 --parallel 1 -- true";
+    let done = platform.sortie(machine, words.split(' ')).enter().code(0);
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn what_is_no_start_takes_its_number_and_nothing_else() {
     let state = tempfile::tempdir().unwrap();
@@ -300,19 +307,7 @@ fn what_is_no_start_takes_its_number_and_nothing_else() {
     let words = ["run", "-n", "3", "--parallel", "1", "--", "true"];
     platform.sortie(&machine, words).enter().code(0);
     assert_eq!(platform.executions().len(), 3);
-    let words = [
-        "run",
-        "-q",
-        "--detach",
-        "-n",
-        "2",
-        "--parallel",
-        "1",
-        "--",
-        "true",
-    ];
-    let done = platform.sortie(&machine, words).enter().code(0);
-    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    let run = leave_two_in_turn(&platform, &machine);
     platform.sortie(&machine, ["wait", &run]).enter().code(0);
     assert_eq!(platform.executions().len(), 5);
 }
@@ -382,19 +377,7 @@ fn a_start_beyond_all_others_is_none() {
         write_report(&objects, &bucket, 0).await
     });
     let machine = Machine::new();
-    let words = [
-        "run",
-        "-q",
-        "--detach",
-        "-n",
-        "2",
-        "--parallel",
-        "1",
-        "--",
-        "true",
-    ];
-    let done = platform.sortie(&machine, words).enter().code(0);
-    let run = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    let run = leave_two_in_turn(&platform, &machine);
     wait_until("the first task has ended", || {
         let executions = platform.executions();
         executions
